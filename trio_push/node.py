@@ -1,0 +1,33 @@
+"""One node: one process, one trio loop, and the parts that its tasks share.
+
+`server.py` makes it and starts the tasks; intake, devices and the API are handed it. Nothing
+here is global: two nodes in one process (as in tests) know nothing of each other.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field
+
+from trio_push.clock import Clock
+from trio_push.config import ServeSettings
+from trio_push.router.channel import PushChannel
+from trio_push.router.delay import Delay
+from trio_push.router.directory import Directory
+from trio_push.router.router import Router
+from trio_push.watch.ledger import Ledger
+
+
+@dataclass(slots=True)
+class Node:
+    """The parts of a running node."""
+
+    settings: ServeSettings
+    clock: Clock
+    ledger: Ledger
+    directory: Directory
+    router: Router
+    push_channel: PushChannel
+    id: str = field(default_factory=lambda: secrets.token_hex(4))
+    #: "starting", "ready" or "draining"; only "ready" accepts pushes and devices
+    phase: str = "starting"

@@ -1,0 +1,71 @@
+"""The push channel: the one way from intake to the router.
+
+Bounded, so that a provider is slowed down and not buffered. The router takes all that waits
+at once: batches grow by themselves with load.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import trio
+
+from trio_push.errors import Refusal
+from trio_push.push import Push, State
+from trio_push.wire.reasons import SHUTDOWN
+
+#: submissions, each one read from one provider's connection. Beyond it providers wait: at
+#: 25 µs a push this is a few tens of milliseconds of work.
+CAPACITY = 1024
+
+
+class Submission:
+    """Pushes that one caller handed in together, and the way back to it."""
+
+    __slots__ = ("_done", "outcomes", "pushes")
+
+    def __init__(self, pushes: Sequence[Push]) -> None:
+        self.pushes = pushes
+        #: where each push got to, in order, once settled
+        self.outcomes: list[State] = []
+        self._done = trio.Event()
+
+    def settle(self, outcomes: list[State]) -> None:
+        """Called by the router when the promised level is reached for every push."""
+        self.outcomes = outcomes
+        self._done.set()
+
+    async def wait_settled(self) -> list[State]:
+        await self._done.wait()
+        return self.outcomes
+
+
+class PushChannel:
+    """Takes pushes from every intake; the router holds the other end."""
+
+    def __init__(self) -> None:
+        self._send, self.receive_end = trio.open_memory_channel[Submission](CAPACITY)
+        self._closed = False
+
+    async def submit(self, pushes: Sequence[Push]) -> list[State]:
+        """Hand in pushes and wait until each is where the reply promises it to be.
+
+        Returns a State per push, in order. Raises Refusal(SHUTDOWN) once closed. Cancelled
+        while it waits for room, nothing was accepted; cancelled later, all of it was.
+        """
+        if self._closed:
+            raise Refusal(SHUTDOWN)
+        submission = Submission(pushes)
+        try:
+            self._send.send_nowait(submission)
+        except trio.WouldBlock:
+            try:
+                await self._send.send(submission)
+            except trio.ClosedResourceError:
+                raise Refusal(SHUTDOWN) from None
+        return await submission.wait_settled()
+
+    def close(self) -> None:
+        """Accept nothing more; what was handed in is still routed."""
+        self._closed = True
+        self._send.close()

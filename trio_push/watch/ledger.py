@@ -1,0 +1,73 @@
+"""The books: every accepted push is in exactly one state, and the counts balance.
+
+Each step of a push writes one line here. Pure counting, no I/O, cheap enough for every push.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from trio_push.push import State
+
+_OPEN = [state for state in State if state.is_open]
+
+
+class Ledger:
+    """Counts of one node since it started.
+
+    `accepted = ended + open` holds at every moment because a push only ever enters and moves.
+    Whether the open counts are true is shown by comparing them with what really lies in the
+    rooms: see `snapshot`.
+    """
+
+    __slots__ = ("accepted", "counts", "refused")
+
+    def __init__(self) -> None:
+        self.accepted = 0
+        #: pushes now in (open) or ended in each state, by State
+        self.counts = [0] * len(State)
+        #: refused requests by reason; they were never accepted and are not in the balance
+        self.refused: Counter[str] = Counter()
+
+    def enter(self, state: State, n: int = 1) -> None:
+        """Accept `n` pushes straight into `state`."""
+        self.accepted += n
+        self.counts[state] += n
+
+    def move(self, source: State, target: State, n: int = 1) -> None:
+        """Move `n` pushes from the open state `source` to `target`."""
+        self.counts[source] -= n
+        self.counts[target] += n
+
+    def refuse(self, reason: str) -> None:
+        self.refused[reason] += 1
+
+    def snapshot(self, held: Mapping[State, int]) -> dict[str, Any]:
+        """The books as `/v1/ledger` shows them.
+
+        `held` is what was counted in the rooms themselves, for each open state: the books are
+        balanced when they agree with it and nothing is missing.
+        """
+        counts = self.counts
+        open_ = {state.name.lower(): counts[state] for state in _OPEN}
+        ended: dict[str, Any] = {
+            "delivered": counts[State.DELIVERED_LIVE] + counts[State.DELIVERED_ON_CONNECT],
+            "delivered_live": counts[State.DELIVERED_LIVE],
+            "delivered_on_connect": counts[State.DELIVERED_ON_CONNECT],
+        }
+        for state in State:
+            if not state.is_open and state.outcome != "delivered" and state.reason is None:
+                ended[state.outcome] = counts[state]
+        dropped = {state.reason: counts[state] for state in State if state.reason is not None}
+        ended["dropped"] = sum(dropped.values())
+        total = sum(counts)
+        return {
+            "accepted": self.accepted,
+            "open": open_,
+            "ended": ended,
+            "dropped": dropped,
+            "refused": dict(self.refused),
+            "balanced": self.accepted == total and all(counts[s] == held[s] for s in _OPEN),
+        }

@@ -1,0 +1,40 @@
+"""Every reason with which a push or a device is refused, and the HTTP status of each.
+
+The names are Apple's ("Handling notification responses from APNs"); one table, so that the
+wire, the API and the documentation can only agree.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+
+class Reason(NamedTuple):
+    """A refusal's name on the wire, its HTTP status, and what causes it."""
+
+    name: str
+    status: int
+    trigger: str
+
+
+BAD_COLLAPSE_ID: Final = Reason("BadCollapseId", 400, "apns-collapse-id is over 64 bytes")
+BAD_DEVICE_TOKEN: Final = Reason("BadDeviceToken", 400, "the device token is not hex of even length")
+BAD_EXPIRATION_DATE: Final = Reason("BadExpirationDate", 400, "apns-expiration is not epoch seconds")
+BAD_MESSAGE_ID: Final = Reason("BadMessageId", 400, "apns-id is not a UUID")
+BAD_PRIORITY: Final = Reason("BadPriority", 400, "apns-priority is not 10, 5 or 1")
+DUPLICATE_HEADERS: Final = Reason("DuplicateHeaders", 400, "an apns-* header is given twice")
+IDLE_TIMEOUT: Final = Reason("IdleTimeout", 400, "the connection was idle for too long")
+INVALID_PUSH_TYPE: Final = Reason("InvalidPushType", 400, "apns-push-type is not mdm")
+MISSING_DEVICE_TOKEN: Final = Reason("MissingDeviceToken", 400, "no device token is given")
+PAYLOAD_EMPTY: Final = Reason("PayloadEmpty", 400, "the body is empty")
+BAD_PATH: Final = Reason("BadPath", 404, "the path is not /3/device/<token>")
+METHOD_NOT_ALLOWED: Final = Reason("MethodNotAllowed", 405, "the method is not POST")
+UNREGISTERED: Final = Reason("Unregistered", 410, "the device token was unregistered")
+PAYLOAD_TOO_LARGE: Final = Reason("PayloadTooLarge", 413, "the body is over 4096 bytes")
+INTERNAL_SERVER_ERROR: Final = Reason("InternalServerError", 500, "a fault of this server, logged")
+SERVICE_UNAVAILABLE: Final = Reason("ServiceUnavailable", 503, "a limit of this server is reached")
+SHUTDOWN: Final = Reason("Shutdown", 503, "the server is shutting down")
+
+REASONS: Final = {
+    reason.name: reason for reason in list(globals().values()) if isinstance(reason, Reason)
+}
