@@ -42,22 +42,30 @@ class ServeSettings:
         False, "Serve on addresses other than loopback although nobody has to prove who they are."
     )
     keepalive_s: float = _setting(
-        30 * SECONDS, "Time between keep-alive comments on a device's stream; 0 sends none.", unit="s"
+        30 * SECONDS,
+        "Time between keep-alive comments on a device's stream; 0 sends none.",
+        unit="s",
     )
     write_timeout_s: float = _setting(
         10 * SECONDS, "Time a device has to take a push before it is disconnected.", unit="s"
     )
     head_timeout_s: float = _setting(
-        10 * SECONDS, "Time a new connection has to send a whole request (and TLS handshake).", unit="s"
+        10 * SECONDS,
+        "Time a new connection has to send a whole request (and TLS handshake).",
+        unit="s",
     )
     idle_timeout_s: float = _setting(
         1 * HOURS, "Time a provider's connection may lie idle before it is closed.", unit="s"
     )
     max_connections: int = _setting(
-        0, "Most devices at a time; further ones get 503. 0: what the file limit allows.", unit="devices"
+        0,
+        "Most devices at a time; further ones get 503. 0: what the file limit allows.",
+        unit="devices",
     )
     connect_rate: float = _setting(
-        0, "Most devices that may connect in a second; further ones get 503. 0: no limit.", unit="1/s"
+        0,
+        "Most devices that may connect in a second; further ones get 503. 0: no limit.",
+        unit="1/s",
     )
     default_ttl_s: float = _setting(
         24 * HOURS, "How long a push without an expiration is kept for a device.", unit="s"

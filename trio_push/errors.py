@@ -1,10 +1,10 @@
 """The one error tree.
 
-    PushError
-    ├── ConfigError         a setting is wrong: names the setting and the remedy; exit code 2
-    ├── Refusal             a push or a device was refused: carries status and reason
-    ├── ProtocolError       the peer broke the protocol: the connection ends, nothing else does
-    └── Unreachable         a server we were told to talk to does not answer; exit code 2
+PushError
+├── ConfigError         a setting is wrong: names the setting and the remedy; exit code 2
+├── Refusal             a push or a device was refused: carries status and reason
+├── ProtocolError       the peer broke the protocol: the connection ends, nothing else does
+└── Unreachable         a server we were told to talk to does not answer; exit code 2
 """
 
 from __future__ import annotations

@@ -56,6 +56,10 @@ class Push(msgspec.Struct, frozen=True, gc=False):
         """Whether the push may wait for a device that is not there."""
         return self.expires_at > NOW_OR_NEVER
 
+    def expired(self, now: float) -> bool:
+        """Whether it is too late for the push at `now` (epoch seconds)."""
+        return NOW_OR_NEVER < self.expires_at <= now
+
 
 class Numbered(NamedTuple):
     """A push on its way to the device, with the sequence number that its event id carries."""

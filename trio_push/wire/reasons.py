@@ -18,8 +18,12 @@ class Reason(NamedTuple):
 
 
 BAD_COLLAPSE_ID: Final = Reason("BadCollapseId", 400, "apns-collapse-id is over 64 bytes")
-BAD_DEVICE_TOKEN: Final = Reason("BadDeviceToken", 400, "the device token is not hex of even length")
-BAD_EXPIRATION_DATE: Final = Reason("BadExpirationDate", 400, "apns-expiration is not epoch seconds")
+BAD_DEVICE_TOKEN: Final = Reason(
+    "BadDeviceToken", 400, "the device token is not hex of even length"
+)
+BAD_EXPIRATION_DATE: Final = Reason(
+    "BadExpirationDate", 400, "apns-expiration is not epoch seconds"
+)
 BAD_MESSAGE_ID: Final = Reason("BadMessageId", 400, "apns-id is not a UUID")
 BAD_PRIORITY: Final = Reason("BadPriority", 400, "apns-priority is not 10, 5 or 1")
 DUPLICATE_HEADERS: Final = Reason("DuplicateHeaders", 400, "an apns-* header is given twice")

@@ -1,0 +1,86 @@
+"""One connected device: its socket, and what waits for it when it cannot take more.
+
+The router writes to it without waiting; its own task only reads. Made by the front door,
+found through the directory.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, Protocol
+
+import trio
+
+from trio_push.push import Push
+
+if TYPE_CHECKING:
+    from trio_push.mailbox.mailbox import Mailbox
+
+
+class Transport(Protocol):
+    """How pushes look on the wire; one object per transport and node, so it can be a key."""
+
+    name: str
+    keepalive: bytes
+
+    def frame(self, seq: int, push: Push) -> bytes: ...
+
+    def farewell(self, retry_ms: int) -> bytes: ...
+
+
+class Connection:
+    """A device on a socket of its own, plain or TLS.
+
+    There may be a million: no attribute here that not every one needs.
+    """
+
+    __slots__ = ("connected_at", "mailbox", "sock", "token", "transport")
+
+    def __init__(
+        self, token: str, sock: socket.socket, transport: Transport, connected_at: float
+    ) -> None:
+        self.token = token
+        self.sock = sock
+        self.transport = transport
+        #: epoch seconds
+        self.connected_at = connected_at
+        #: what waits for the device; None while it takes everything at once
+        self.mailbox: Mailbox | None = None
+
+    def __repr__(self) -> str:
+        return f"<Connection {self.transport.name} {self.token[:8]} queued={self.queued}>"
+
+    @property
+    def queued(self) -> int:
+        """Pushes that wait in memory for the device to take more."""
+        return 0 if self.mailbox is None else self.mailbox.queued
+
+    @property
+    def remote(self) -> str:
+        """Address of the peer, or "" when it is gone."""
+        try:
+            host, port = self.sock.getpeername()[:2]
+        except OSError:
+            return ""
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+    @property
+    def closed(self) -> bool:
+        return self.sock.fileno() < 0
+
+    def send(self, data: bytes) -> int:
+        """Hand over as much as goes at once: the bytes taken.
+
+        Raises one of WOULD_BLOCK when nothing goes, another OSError when the device is gone.
+        """
+        return self.sock.send(data)
+
+    async def wait_writable(self) -> None:
+        """Until `send` is worth trying again. Raises trio.ClosedResourceError once closed."""
+        await trio.lowlevel.wait_writable(self.sock)
+
+    def close(self) -> None:
+        """Drop the connection. Its tasks wake with trio.ClosedResourceError."""
+        if not self.closed:
+            trio.lowlevel.notify_closing(self.sock)
+            self.sock.close()

@@ -1,0 +1,223 @@
+"""From the router to the device: write at once, else queue and drain.
+
+A push for a device with nothing waiting is written by the caller's task, without waiting. On
+the first "would block" a mailbox is opened and a drain task started, which ends with the last
+push. A device that takes nothing for the write timeout is cut, and what it did not get goes
+back to the store.
+"""
+
+from __future__ import annotations
+
+import structlog
+import trio
+
+from trio_push.clock import Clock
+from trio_push.devices.connection import Connection
+from trio_push.mailbox.mailbox import Mailbox, Torn
+from trio_push.mailbox.offline import Offline
+from trio_push.push import Numbered, State
+from trio_push.router.directory import Directory
+from trio_push.sockets import WOULD_BLOCK
+from trio_push.watch.ledger import Ledger
+
+log = structlog.get_logger()
+
+
+class DeviceGone(Exception):
+    """The device proved to be gone while it was written to. Internal to the router's room."""
+
+
+class Delivery:
+    """Writes pushes to connections. `run` owns the drain tasks; the rest never blocks."""
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        ledger: Ledger,
+        directory: Directory,
+        offline: Offline,
+        write_timeout_s: float,
+        mailbox_capacity: int,
+    ) -> None:
+        self._clock = clock
+        self._ledger = ledger
+        self._directory = directory
+        self._offline = offline
+        self._write_timeout_s = write_timeout_s
+        self._capacity = mailbox_capacity
+        self._nursery: trio.Nursery | None = None
+        #: connections for which something waits
+        self.waiting: set[Connection] = set()
+        #: devices cut because they did not take what was written
+        self.cut_slow = 0
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Home of the drain tasks; ends only by being cancelled."""
+        async with trio.open_nursery() as self._nursery:
+            task_status.started()
+            await trio.sleep_forever()
+
+    # -- a push for a device that is there
+
+    def deliver(self, connection: Connection, numbered: Numbered) -> State:
+        """Write a push, or queue what the device does not take: where the push is now.
+
+        Raises DeviceGone when the device is gone; nothing was delivered and it is detached.
+        """
+        frame = connection.transport.frame(numbered.seq, numbered.push)
+        if connection.mailbox is not None:
+            return self.queue(connection, numbered, frame)
+        try:
+            taken = connection.send(frame)
+        except WOULD_BLOCK:
+            taken = 0
+        except OSError:
+            self.disconnect(connection)
+            raise DeviceGone from None
+        if taken == len(frame):
+            return State.DELIVERED_LIVE
+        return self.queue(connection, numbered, frame[taken:])
+
+    def queue(self, connection: Connection, numbered: Numbered, rest: bytes) -> State:
+        """The device does not take more than it took: keep the rest of the frame, or the push."""
+        if connection.mailbox is None:
+            self._wait(connection, numbered.seq, Torn(rest, numbered))
+            return State.IN_FLIGHT
+        if connection.mailbox.offer(numbered):
+            return State.QUEUED
+        state = self._offline.keep(numbered)
+        return State.DROPPED_MAILBOX_FULL if state is State.DISCARDED else state
+
+    def whisper(self, connection: Connection, data: bytes) -> None:
+        """Write what is no push (a comment, a retry) unless something waits already."""
+        if connection.mailbox is not None:
+            return
+        try:
+            taken = connection.send(data)
+        except WOULD_BLOCK:
+            taken = 0
+        except OSError:
+            self.disconnect(connection)
+            return
+        if taken < len(data):
+            self._wait(connection, 0, Torn(data[taken:]))
+
+    def catch_up(self, connection: Connection, seq: int) -> None:
+        """Give a device that has just come what is stored for it."""
+        if self._offline.store.first(connection.token) is None:
+            return
+        connection.mailbox = Mailbox(self._capacity, seq)
+        connection.mailbox.overflowed = True
+        self.waiting.add(connection)
+        if not self._pump(connection):
+            self._start_drain(connection)
+
+    # -- a device that takes no more
+
+    def _wait(self, connection: Connection, seq: int, torn: Torn) -> None:
+        connection.mailbox = Mailbox(self._capacity, seq, torn)
+        self.waiting.add(connection)
+        self._start_drain(connection)
+
+    def _start_drain(self, connection: Connection) -> None:
+        assert self._nursery is not None, "Delivery.run is not running"
+        self._nursery.start_soon(self._drain, connection, name="drain")
+
+    async def _drain(self, connection: Connection) -> None:
+        """Write what waits for a device as it takes it; one such task while something waits."""
+        while not self._pump(connection):
+            with trio.move_on_after(self._write_timeout_s) as patience:
+                try:
+                    await connection.wait_writable()
+                except (trio.ClosedResourceError, OSError):
+                    return
+            if patience.cancelled_caught:
+                self.cut_slow += 1
+                log.info("device_too_slow", token=connection.token, queued=connection.queued)
+                self.disconnect(connection, too_slow=True)
+                return
+
+    def _pump(self, connection: Connection) -> bool:
+        """Write until the device takes no more (False) or nothing waits or it is gone (True)."""
+        mailbox = connection.mailbox
+        if mailbox is None:
+            return True
+        try:
+            while mailbox.torn is not None or self._load(connection, mailbox):
+                torn = mailbox.torn
+                assert torn is not None
+                taken = connection.send(torn.rest)
+                if taken < len(torn.rest):
+                    mailbox.torn = torn._replace(rest=torn.rest[taken:])
+                    return False
+                mailbox.torn = None
+                if torn.numbered is not None:
+                    self._ledger.move(State.IN_FLIGHT, torn.outcome)
+        except WOULD_BLOCK:
+            return False
+        except OSError:
+            self.disconnect(connection)
+            return True
+        connection.mailbox = None
+        self.waiting.discard(connection)
+        return True
+
+    def _load(self, connection: Connection, mailbox: Mailbox) -> bool:
+        """Take the next push that has not expired into flight; False when there is none."""
+        now = self._clock.wall()
+        while (numbered := mailbox.take()) is not None:
+            if numbered.push.expired(now):
+                self._ledger.move(State.QUEUED, State.EXPIRED)
+                continue
+            self._ledger.move(State.QUEUED, State.IN_FLIGHT)
+            self._fly(connection, mailbox, numbered, State.DELIVERED_LIVE)
+            return True
+        while (held := self._offline.store.first(connection.token)) is not None:
+            if held.push.expired(now):
+                self._offline.take(held, State.EXPIRED)
+                continue
+            self._offline.take(held, State.IN_FLIGHT)
+            waited = held.seq < mailbox.opened_at
+            outcome = State.DELIVERED_ON_CONNECT if waited else State.DELIVERED_LIVE
+            self._fly(connection, mailbox, Numbered(held.seq, held.push), outcome)
+            return True
+        return False
+
+    @staticmethod
+    def _fly(connection: Connection, mailbox: Mailbox, numbered: Numbered, outcome: State) -> None:
+        frame = connection.transport.frame(numbered.seq, numbered.push)
+        mailbox.torn = Torn(frame, numbered, outcome)
+
+    # -- a device that goes
+
+    def disconnect(self, connection: Connection, *, too_slow: bool = False) -> None:
+        """Close a connection and put what it did not get back into the store."""
+        self._directory.detach(connection)
+        connection.close()
+        self.waiting.discard(connection)
+        mailbox, connection.mailbox = connection.mailbox, None
+        if mailbox is None:
+            return
+        if mailbox.torn is not None and mailbox.torn.numbered is not None:
+            self._take_back(mailbox.torn.numbered, State.IN_FLIGHT, too_slow=too_slow)
+        while (numbered := mailbox.take()) is not None:
+            self._take_back(numbered, State.QUEUED, too_slow=too_slow)
+
+    def _take_back(self, numbered: Numbered, source: State, *, too_slow: bool) -> None:
+        state = self._offline.keep(numbered, returned=True)
+        if state is State.DISCARDED and too_slow:
+            state = State.DROPPED_DEVICE_TOO_SLOW
+        self._ledger.move(source, state)
+
+    # -- for the books
+
+    def held(self) -> dict[State, int]:
+        """What really waits in mailboxes now."""
+        flying = sum(
+            1 for c in self.waiting if c.mailbox and c.mailbox.torn and c.mailbox.torn.numbered
+        )
+        return {
+            State.QUEUED: sum(c.queued for c in self.waiting),
+            State.IN_FLIGHT: flying,
+        }

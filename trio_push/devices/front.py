@@ -1,0 +1,158 @@
+"""The front door of the wire listeners: whoever connects is heard, sorted and guarded.
+
+Providers (HTTP/1.1 or HTTP/2, told apart by the preface) are left to intake; a device becomes
+a connection and its task then only listens for its end. Whatever goes wrong on one connection
+ends that connection and nothing else.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections import Counter
+
+import structlog
+import trio
+
+from trio_push.devices.admission import Admission
+from trio_push.devices.connection import Connection
+from trio_push.devices.heartbeat import Heartbeat
+from trio_push.devices.sse import SseTransport
+from trio_push.errors import Refusal
+from trio_push.intake.http1 import EVENTS, Http1Intake
+from trio_push.intake.http2 import Http2Intake
+from trio_push.node import Node
+from trio_push.sockets import (
+    WOULD_BLOCK,
+    close_gently,
+    handshake,
+    receive_some,
+    send_all,
+)
+from trio_push.wire import http1, sse
+from trio_push.wire.apns_response import response_body
+from trio_push.wire.http1 import Request
+from trio_push.wire.query import split_target, value
+from trio_push.wire.tokens import parse_token
+
+log = structlog.get_logger()
+
+#: RFC 9113 §3.4: how a client that speaks HTTP/2 begins
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+#: bytes read from a device at a time; it has nothing to say, and what it says is ignored
+HEARD = 4096
+
+
+class FrontDoor:
+    """Serves every accepted connection of a node, each in a task of its own."""
+
+    def __init__(
+        self,
+        node: Node,
+        http1_intake: Http1Intake,
+        http2_intake: Http2Intake,
+        admission: Admission,
+        heartbeat: Heartbeat,
+    ) -> None:
+        self._node = node
+        self._http1 = http1_intake
+        self._http2 = http2_intake
+        self._admission = admission
+        self._heartbeat = heartbeat
+        self._sse = SseTransport(node.router.epoch)
+        self._head_timeout_s = node.settings.head_timeout_s
+        #: sockets that have not become devices: providers, and who has not said yet
+        self.visitors: set[socket.socket] = set()
+        #: connections that ended by an exception, by its name
+        self.failed: Counter[str] = Counter()
+
+    async def serve(self, sock: socket.socket) -> None:
+        """Serve one plain connection to its end. Raises nothing but Cancelled."""
+        connection: Connection | None = None
+        try:
+            connection = await self._receive_visitor(sock)
+            if connection is not None:
+                while True:
+                    await trio.lowlevel.wait_readable(sock)
+                    try:
+                        if not sock.recv(HEARD):
+                            break
+                    except WOULD_BLOCK:
+                        continue
+        except (OSError, trio.ClosedResourceError):
+            pass  # the peer went, or a newer connection took its place
+        except Exception as error:
+            self.failed[type(error).__name__] += 1
+            log.error("connection_failed", error=repr(error), exc_info=error)
+        finally:
+            if connection is not None:
+                self._node.router.delivery.disconnect(connection)
+            else:
+                sock.close()
+
+    async def serve_tls(self, sock: socket.socket, context: ssl.SSLContext) -> None:
+        """Serve one connection over TLS to its end."""
+        try:
+            secure = context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+        except OSError:
+            sock.close()
+        else:
+            await self.serve(secure)
+
+    def dismiss_visitors(self) -> None:
+        """Let every provider finish what it has begun, and hear no more of it."""
+        self._http2.goaway()
+        for sock in self.visitors:
+            try:
+                sock.shutdown(socket.SHUT_RD)
+            except OSError:
+                continue
+
+    # -- a visitor: who it is has to be said within the head timeout
+
+    async def _receive_visitor(self, sock: socket.socket) -> Connection | None:
+        """Serve a connection until it ends (None) or has become a device's."""
+        self.visitors.add(sock)
+        try:
+            with trio.move_on_after(self._head_timeout_s) as patience:
+                if isinstance(sock, ssl.SSLSocket):
+                    await handshake(sock)
+                data = await receive_some(sock)
+                while len(data) < len(PREFACE) and PREFACE.startswith(data) and data:
+                    more = await receive_some(sock)
+                    data = data + more if more else b""
+                if data.startswith(PREFACE):
+                    await self._http2.serve(sock, data, patience)
+                    return None
+                request = await self._http1.serve(sock, data, patience)
+                if request is not None:
+                    return await self._admit(sock, request)
+        finally:
+            self.visitors.discard(sock)
+        return None
+
+    async def _admit(self, sock: socket.socket, request: Request) -> Connection | None:
+        """Make a device of the connection, or refuse it with Apple's JSON and close."""
+        try:
+            token = parse_token(value(split_target(request.target)[1], b"token"))
+            self._node.directory.check(token)
+            self._admission.check(len(self._node.directory), trio.current_time())
+        except Refusal as refusal:
+            await send_all(sock, refusal_response(refusal))
+            await close_gently(sock)
+            return None
+        head = sse.response_head(cors=request.header(b"origin") is not None)
+        await send_all(sock, head)
+        connection = Connection(token, sock, self._sse, self._node.clock.wall())
+        self._node.router.attach(connection)
+        self._heartbeat.add(connection)
+        return connection
+
+
+def refusal_response(refusal: Refusal) -> bytes:
+    """A device's refusal; readable for a page of another origin too."""
+    extra = sse.CORS
+    if refusal.retry_after_s is not None:
+        extra += b"Retry-After: %d\r\n" % refusal.retry_after_s
+    body = response_body(refusal)
+    return http1.response(refusal.status, body, b"application/json", extra=extra, close=True)

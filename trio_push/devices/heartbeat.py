@@ -1,0 +1,51 @@
+"""Keep-alive comments for all devices from one task.
+
+A device that is gone without a word is noticed when a write to it fails; proxies close what
+is silent for long. A timer per device would cost as much memory as the device.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+import trio
+
+from trio_push.devices.connection import Connection
+from trio_push.devices.delivery import Delivery
+
+#: devices written to before other tasks get a turn
+SLICE = 200
+#: seconds between two looks at who is due
+TICK_S = 0.25
+
+
+class Heartbeat:
+    """Visits every connection once per interval, in the order in which they came."""
+
+    def __init__(self, delivery: Delivery, interval_s: float) -> None:
+        self._delivery = delivery
+        self._interval_s = interval_s
+        #: (trio time of the next beat, connection); in order, as the interval is the same for all
+        self._round: deque[tuple[float, Connection]] = deque()
+
+    def add(self, connection: Connection) -> None:
+        if self._interval_s > 0:
+            self._round.append((trio.current_time() + self._interval_s, connection))
+
+    async def run(self) -> None:
+        while True:
+            await trio.sleep(TICK_S)
+            await self._beat(trio.current_time())
+
+    async def _beat(self, now: float) -> None:
+        visited = 0
+        while self._round and self._round[0][0] <= now:
+            due, connection = self._round.popleft()
+            if connection.closed:
+                continue
+            self._delivery.whisper(connection, connection.transport.keepalive)
+            # From the due time and not from now: the round keeps the spread of the arrivals.
+            self._round.append((due + self._interval_s, connection))
+            visited += 1
+            if visited % SLICE == 0:
+                await trio.lowlevel.checkpoint()

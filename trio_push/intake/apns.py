@@ -1,0 +1,94 @@
+"""Apple's contract at the door: requests become pushes, outcomes become answers.
+
+The HTTP/1.1 and the HTTP/2 side hand in the requests that arrived together and get an answer
+for each; what a push must look like is decided by `wire.apns`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from trio_push.errors import Refusal
+from trio_push.node import Node
+from trio_push.push import Push
+from trio_push.wire.apns import PushRefused, read_push
+from trio_push.wire.apns_response import response_body
+
+#: seconds after which a refused provider may try again
+RETRY_AFTER_S = 5
+
+
+class ApnsRequest(Protocol):
+    """What both versions of HTTP know of a request; header names are lower-case."""
+
+    @property
+    def method(self) -> bytes: ...
+    @property
+    def target(self) -> bytes: ...
+    @property
+    def headers(self) -> list[tuple[bytes, bytes]]: ...
+    @property
+    def body(self) -> bytes: ...
+
+
+class Answer(NamedTuple):
+    """200 with an empty body, or an error with Apple's JSON."""
+
+    status: int
+    apns_id: bytes
+    body: bytes = b""
+    retry_after_s: int | None = None
+
+
+class ApnsIntake:
+    """Reads, checks and submits APNs requests."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._default_ttl_s = node.settings.default_ttl_s
+
+    async def answer(self, requests: Sequence[ApnsRequest]) -> list[Answer]:
+        """One answer per request, in order; all that are accepted are submitted together."""
+        pushes: list[Push] = []
+        answers: list[Answer] = []
+        now = self._node.clock.wall()
+        for request in requests:
+            try:
+                push = self._read(request, now)
+            except PushRefused as refused:
+                answers.append(self._refuse(refused, refused.apns_id))
+            else:
+                pushes.append(push)
+                answers.append(Answer(200, push.id.encode()))
+        if not pushes:
+            return answers
+        try:
+            await self._node.push_channel.submit(pushes)
+        except Refusal as refusal:
+            return [
+                self._refuse(refusal, answer.apns_id.decode()) if answer.status == 200 else answer
+                for answer in answers
+            ]
+        return answers
+
+    def _read(self, request: ApnsRequest, now: float) -> Push:
+        push = read_push(
+            request.method,
+            request.target,
+            request.headers,
+            request.body,
+            now=now,
+            default_ttl_s=self._default_ttl_s,
+        )
+        try:
+            self._node.directory.check(push.token)
+            self._node.router.check_room()
+        except Refusal as refusal:
+            raise PushRefused.of(refusal, push.id) from None
+        return push
+
+    def _refuse(self, refusal: Refusal, apns_id: str) -> Answer:
+        self._node.ledger.refuse(refusal.reason.name)
+        retry_after_s = RETRY_AFTER_S if refusal.status == 503 else None
+        return Answer(refusal.status, apns_id.encode(), response_body(refusal), retry_after_s)

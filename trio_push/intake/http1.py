@@ -1,0 +1,125 @@
+"""HTTP/1.1 on the wire listener: keep-alive, pipelining, and who each request is for.
+
+Serves providers and the health paths until the connection ends or asks for an event stream;
+that request is handed back to the front door.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+
+import orjson
+import trio
+
+from trio_push.errors import ProtocolError
+from trio_push.intake.apns import Answer, ApnsIntake
+from trio_push.sockets import close_gently, receive_some, send_all
+from trio_push.watch.health import Health
+from trio_push.wire import http1
+from trio_push.wire.apns_response import http1_response
+from trio_push.wire.http1 import Request, RequestParser
+from trio_push.wire.query import split_target
+
+EVENTS = b"/events"
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_PREFLIGHT = (
+    b"HTTP/1.1 204 No Content\r\n"
+    b"Access-Control-Allow-Origin: *\r\n"
+    b"Access-Control-Allow-Methods: GET, POST, OPTIONS\r\n"
+    b"Access-Control-Allow-Headers: *\r\n"
+    b"Access-Control-Max-Age: 86400\r\n\r\n"
+)
+
+
+class Http1Intake:
+    """Serves HTTP/1.1 connections; holds nothing per connection."""
+
+    def __init__(
+        self, intake: ApnsIntake, health: Health, *, head_timeout_s: float, idle_timeout_s: float
+    ) -> None:
+        self._intake = intake
+        self._health = health
+        self._head_timeout_s = head_timeout_s
+        self._idle_timeout_s = idle_timeout_s
+
+    async def serve(
+        self, sock: socket.socket, data: bytes, patience: trio.CancelScope
+    ) -> Request | None:
+        """Answer requests until the connection ends (None) or one asks for an event stream.
+
+        `data` is what has been read already. Moves the deadline of `patience`, the scope that
+        the caller holds open around this. Raises OSError.
+        """
+        parser = RequestParser()
+        while data:
+            try:
+                requests = parser.feed(data)
+            except ProtocolError as error:
+                await self._give_up(sock, error)
+                return None
+            device = next((r for r in requests if asks_for_events(r)), None)
+            if device is not None:
+                requests = requests[: requests.index(device)]
+            if requests:
+                await send_all(sock, b"".join(await self._answers(requests)))
+                if not requests[-1].keep_alive:
+                    await close_gently(sock)
+                    return None
+            if device is not None:
+                return device
+            if parser.wants_continue():
+                await send_all(sock, _CONTINUE)
+            timeout_s = self._idle_timeout_s if parser.idle else self._head_timeout_s
+            patience.deadline = trio.current_time() + timeout_s
+            # One that always has more to say must not keep the others waiting.
+            await trio.lowlevel.checkpoint()
+            data = await receive_some(sock)
+        return None
+
+    async def _answers(self, requests: Sequence[Request]) -> list[bytes]:
+        """The response to each request, in order; pushes among them are submitted together."""
+        responses = [self._own_response(request) for request in requests]
+        pushes = [r for r, response in zip(requests, responses, strict=True) if response is None]
+        answers = iter(zip(await self._intake.answer(pushes), pushes, strict=True))
+        return [response or _render(*next(answers)) for response in responses]
+
+    def _own_response(self, request: Request) -> bytes | None:
+        """The response to what is no push; None for all that is judged as one."""
+        if request.target.startswith(b"/3/"):
+            return None
+        if request.method == b"OPTIONS":
+            return _PREFLIGHT
+        if request.method not in (b"GET", b"HEAD"):
+            return None
+        found = self._health.answer(split_target(request.target)[0])
+        if found is None:
+            return None
+        content_type, body = found
+        return http1.response(
+            200,
+            body,
+            content_type,
+            close=not request.keep_alive,
+            head_only=request.method == b"HEAD",
+        )
+
+    async def _give_up(self, sock: socket.socket, error: ProtocolError) -> None:
+        body = orjson.dumps({"reason": "BadRequest", "detail": str(error)}) + b"\n"
+        await send_all(sock, http1.response(error.status, body, b"application/json", close=True))
+        await close_gently(sock)
+
+
+def asks_for_events(request: Request) -> bool:
+    """Whether the request is for the device plane and not for intake."""
+    return request.method == b"GET" and split_target(request.target)[0] == EVENTS
+
+
+def _render(answer: Answer, request: Request) -> bytes:
+    return http1_response(
+        answer.status,
+        answer.apns_id,
+        answer.body,
+        close=not request.keep_alive,
+        retry_after_s=answer.retry_after_s,
+    )

@@ -1,0 +1,181 @@
+"""What is held: pushes stored for devices that are not there, and pushes that are not due.
+
+The router puts pushes in, connections and timers take them out. Held in memory; every
+operation is done when it returns. No trio, `now` is an argument.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from trio_push.mailbox.time_index import TimeIndex
+from trio_push.push import Push
+
+#: Within a token: the slot of a push that replaces older ones, else its own number.
+Key = tuple[str, str] | int
+
+
+class Timer(Protocol):
+    """What keeps a held push waiting: a trio.CancelScope."""
+
+    def cancel(self) -> None: ...
+
+
+class Held:
+    """One held push: its number, and while it is due soon the timer that waits for it."""
+
+    __slots__ = ("delayed", "push", "seq", "timer")
+
+    def __init__(self, seq: int, push: Push, *, delayed: bool = False) -> None:
+        #: orders the pushes stored for a token; unique in the store
+        self.seq = seq
+        self.push = push
+        #: waits for its time (not_before) and not for its device
+        self.delayed = delayed
+        self.timer: Timer | None = None
+
+    @property
+    def key(self) -> Key:
+        return self.push.slot or self.seq
+
+    def __repr__(self) -> str:
+        state = "delayed" if self.delayed else "stored"
+        return f"<Held {state} {self.seq} {self.push.id} for {self.push.token[:8]}>"
+
+
+Shelves = dict[str, dict[Key, Held]]
+
+
+class Store:
+    """Held pushes by token, by id, by expiry and by due time.
+
+    In each slot of a token lies one push, whether stored or delayed: `displaced_by` names
+    the older one that a newer has to put out first.
+    """
+
+    def __init__(self) -> None:
+        self._stored: Shelves = {}
+        self._delayed: Shelves = {}
+        self._by_id: dict[str, Held | dict[int, Held]] = {}
+        self._expiry: TimeIndex[Held] = TimeIndex()
+        self._due: TimeIndex[Held] = TimeIndex()
+        self.stored = 0
+        self.delayed = 0
+
+    def __len__(self) -> int:
+        return self.stored + self.delayed
+
+    # -- putting in and taking out
+
+    def put(self, held: Held) -> None:
+        """Hold a push. Its slot must be free; older numbers than those there go in front."""
+        shelves = self._shelves(held)
+        shelf = shelves.setdefault(held.push.token, {})
+        in_order = not shelf or next(reversed(shelf.values())).seq < held.seq
+        shelf[held.key] = held
+        if not in_order:
+            shelves[held.push.token] = dict(sorted(shelf.items(), key=lambda item: item[1].seq))
+        if held.delayed:
+            self.delayed += 1
+            self._due.add(held.push.not_before, held.seq, held)
+        else:
+            self.stored += 1
+        if held.push.storable:
+            self._expiry.add(held.push.expires_at, held.seq, held)
+        self._index_id(held)
+
+    def remove(self, held: Held) -> bool:
+        """Hold a push no longer; stops its timer. False when it was gone already."""
+        if not self.holds(held):
+            return False
+        shelves = self._shelves(held)
+        shelf = shelves[held.push.token]
+        del shelf[held.key]
+        if not shelf:
+            del shelves[held.push.token]
+        if held.delayed:
+            self.delayed -= 1
+            self._due.discard(held.push.not_before, held.seq)
+        else:
+            self.stored -= 1
+        self._expiry.discard(held.push.expires_at, held.seq)
+        self._forget_id(held)
+        if held.timer is not None:
+            held.timer.cancel()
+        return True
+
+    # -- looking
+
+    def displaced_by(self, push: Push) -> Held | None:
+        """The held push that lies in the slot of `push`, if any."""
+        slot = push.slot
+        if slot is None:
+            return None
+        for shelves in (self._stored, self._delayed):
+            shelf = shelves.get(push.token)
+            if shelf is not None and slot in shelf:
+                return shelf[slot]
+        return None
+
+    def holds(self, held: Held) -> bool:
+        shelf = self._shelves(held).get(held.push.token)
+        return shelf is not None and shelf.get(held.key) is held
+
+    def first(self, token: str) -> Held | None:
+        """The oldest push stored for a token."""
+        shelf = self._stored.get(token)
+        return next(iter(shelf.values())) if shelf else None
+
+    def count(self, token: str) -> int:
+        """How many pushes are stored for a token."""
+        return len(self._stored.get(token, ()))
+
+    def of(self, token: str) -> list[Held]:
+        """All that is held for a token: stored ones in order, then delayed ones."""
+        return [held for shelves in (self._stored, self._delayed)
+                for held in shelves.get(token, {}).values()]  # fmt: skip
+
+    def everything(self) -> list[Held]:
+        return [held for shelves in (self._stored, self._delayed)
+                for shelf in shelves.values() for held in shelf.values()]  # fmt: skip
+
+    def with_id(self, push_id: str) -> list[Held]:
+        entry = self._by_id.get(push_id)
+        if entry is None:
+            return []
+        return list(entry.values()) if isinstance(entry, dict) else [entry]
+
+    # -- by time; a whole second at a time, so that the caller can give way in between
+
+    def pop_expired(self, now: float) -> list[Held]:
+        """The pushes of the earliest second that is over; they are no longer indexed here.
+
+        The caller removes each that it still finds `holds`.
+        """
+        return self._expiry.pop_second(now - 1)
+
+    def pop_due(self, until: float, limit: int | None = None) -> list[Held]:
+        """The delayed pushes (at most `limit`) of the earliest second that begins by `until`.
+
+        They remain held; the caller gives each that it still finds `holds` a timer.
+        """
+        return self._due.pop_second(until, limit)
+
+    # -- inside
+
+    def _shelves(self, held: Held) -> Shelves:
+        return self._delayed if held.delayed else self._stored
+
+    def _index_id(self, held: Held) -> None:
+        entry = self._by_id.setdefault(held.push.id, held)
+        if isinstance(entry, dict):
+            entry[held.seq] = held
+        elif entry is not held:
+            self._by_id[held.push.id] = {entry.seq: entry, held.seq: held}
+
+    def _forget_id(self, held: Held) -> None:
+        entry = self._by_id[held.push.id]
+        if isinstance(entry, dict):
+            del entry[held.seq]
+        if entry is held or not entry:
+            del self._by_id[held.push.id]

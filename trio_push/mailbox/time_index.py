@@ -1,0 +1,65 @@
+"""Things to be done at a time, a million of them, any of which may be struck out.
+
+Used by the store for expiry and for pushes due later. Whole seconds are enough here: a bucket
+per second gives adding and removing in constant time and leaves nothing behind, where a heap
+would keep what was struck out until its time came. Pure; `now` is an argument.
+"""
+
+from __future__ import annotations
+
+import heapq
+from itertools import islice
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class TimeIndex(Generic[T]):
+    """Items by the second they come due, each under a key of its own."""
+
+    __slots__ = ("_buckets", "_len", "_seconds")
+
+    def __init__(self) -> None:
+        self._buckets: dict[int, dict[int, T]] = {}
+        #: heap of the seconds that have (or had) a bucket
+        self._seconds: list[int] = []
+        self._len = 0
+
+    def __len__(self) -> int:
+        return self._len
+
+    def add(self, at_epoch_s: float, key: int, item: T) -> None:
+        second = int(at_epoch_s)
+        bucket = self._buckets.get(second)
+        if bucket is None:
+            bucket = self._buckets[second] = {}
+            heapq.heappush(self._seconds, second)
+        bucket[key] = item
+        self._len += 1
+
+    def discard(self, at_epoch_s: float, key: int) -> None:
+        """Strike out what was added with these; nothing happens when it is gone already."""
+        second = int(at_epoch_s)
+        bucket = self._buckets.get(second)
+        if bucket is None or bucket.pop(key, None) is None:
+            return
+        self._len -= 1
+        if not bucket:
+            del self._buckets[second]
+
+    def pop_second(self, until_epoch_s: float, limit: int | None = None) -> list[T]:
+        """Take out the earliest second that begins by then, in the order of adding.
+
+        With `limit`, at most so many of it. Empty when there is none. Items may come due up to
+        one second after `until_epoch_s`: who pops compares the exact time.
+        """
+        while self._seconds and self._seconds[0] <= until_epoch_s:
+            bucket = self._buckets.get(self._seconds[0])
+            if bucket and limit is not None and len(bucket) > limit:
+                self._len -= limit
+                return [bucket.pop(key) for key in list(islice(bucket, limit))]
+            self._buckets.pop(heapq.heappop(self._seconds), None)
+            if bucket:
+                self._len -= len(bucket)
+                return list(bucket.values())
+        return []

@@ -1,0 +1,115 @@
+"""What time does to held pushes: those that are due are released, those too old expire.
+
+A push that is due soon is one task with one cancel scope, so that recalling or replacing it
+is cancelling its scope. A task costs 3 KB, so those due later wait in the store's due index
+and get theirs when their minute comes; when more than `MAX_TIMERS` are due in one minute, the
+rest is released by the feeding task, second by second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from operator import attrgetter
+
+import trio
+
+from trio_push.clock import Clock
+from trio_push.mailbox.offline import Offline
+from trio_push.mailbox.store import Held
+from trio_push.push import State
+
+#: seconds ahead for which held pushes get a timer
+HORIZON_S = 60.0
+#: timers at a time. When all of them fire at once that is a pass of the loop of 0.2 s
+MAX_TIMERS = 5_000
+#: seconds between two looks at the index
+TICK_S = 1.0
+#: held pushes handled before other tasks get a turn
+SLICE = 200
+
+
+class Delay:
+    """Holds pushes until they are due. `run` owns the timers."""
+
+    def __init__(self, clock: Clock, offline: Offline, release: Callable[[Held], None]) -> None:
+        self._clock = clock
+        self._offline = offline
+        self._store = offline.store
+        self._release = release
+        self._nursery: trio.Nursery | None = None
+        self.timers = 0
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Release and expire; ends only by being cancelled, which leaves what is held held."""
+        async with trio.open_nursery() as self._nursery:
+            self._nursery.start_soon(self._expire)
+            task_status.started()
+            await self._feed()
+
+    def hold(self, held: Held) -> None:
+        """Take a push into the store until its `not_before`."""
+        self._store.put(held)
+        imminent = held.push.not_before - self._clock.wall() <= 2 * TICK_S
+        if imminent and self.timers < MAX_TIMERS:
+            self._start_timer(held)
+
+    # -- due
+
+    async def _feed(self) -> None:
+        """Give timers to the pushes whose minute has come, as long as there are some to give."""
+        while True:
+            now = self._clock.wall()
+            room = MAX_TIMERS - self.timers
+            if batch := self._store.pop_due(now):
+                await self._release_in_order(batch)
+            elif room > 0 and (batch := self._store.pop_due(now + HORIZON_S, limit=room)):
+                for held in batch:
+                    if self._waits(held):
+                        self._start_timer(held)
+                await trio.lowlevel.checkpoint()
+            else:
+                await trio.sleep(TICK_S)
+
+    async def _release_in_order(self, batch: list[Held]) -> None:
+        """Their second has come and there was no timer for them: this task waits for each."""
+        batch.sort(key=attrgetter("push.not_before"))
+        for i, held in enumerate(batch):
+            if i % SLICE == SLICE - 1:
+                await trio.lowlevel.checkpoint()
+            while self._waits(held) and self._clock.wall() < held.push.not_before:
+                await trio.sleep_until(self._clock.deadline(held.push.not_before))
+            if self._waits(held):
+                self._release(held)
+
+    def _waits(self, held: Held) -> bool:
+        return held.timer is None and self._store.holds(held)
+
+    def _start_timer(self, held: Held) -> None:
+        assert self._nursery is not None, "Delay.run is not running"
+        scope = held.timer = trio.CancelScope()
+        self.timers += 1
+        self._nursery.start_soon(self._wait, held, scope, name="held push")
+
+    async def _wait(self, held: Held, scope: trio.CancelScope) -> None:
+        """The timer: cancelling its scope recalls the push."""
+        try:
+            with scope:
+                due = held.push.not_before
+                while self._clock.wall() < due:
+                    await trio.sleep_until(self._clock.deadline(due))
+        finally:
+            self.timers -= 1
+        # A recall may have come after the sleep had ended: the store knows.
+        if self._store.holds(held):
+            self._release(held)
+
+    # -- expired
+
+    async def _expire(self) -> None:
+        while True:
+            await trio.sleep(TICK_S)
+            while batch := self._store.pop_expired(self._clock.wall()):
+                for i, held in enumerate(batch):
+                    if i % SLICE == SLICE - 1:
+                        await trio.lowlevel.checkpoint()
+                    self._offline.take(held, State.EXPIRED)

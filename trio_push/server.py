@@ -1,0 +1,234 @@
+"""A running server: opens every part in order of need, owns the nursery tree, drains.
+
+`serve` is the command; `open_server` is the same without signals and without touching the
+process, for tests and for the demo. What is opened last is closed first:
+
+    core       router, heartbeat, API        end when every device is gone
+    handlers   one task per connection       end within the drain time
+    listeners  one task per listening socket end at once
+"""
+
+from __future__ import annotations
+
+import signal
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, asynccontextmanager
+from functools import partial
+
+import structlog
+import trio
+
+from trio_push.api.serve import serve_api
+from trio_push.banner import Addresses
+from trio_push.capacity import capacity, file_limit, raise_file_limit
+from trio_push.clock import Clock
+from trio_push.config import Address, ServeSettings
+from trio_push.devices.accept import Acceptor
+from trio_push.devices.admission import Admission
+from trio_push.devices.farewell import farewell
+from trio_push.devices.front import FrontDoor
+from trio_push.devices.heartbeat import Heartbeat
+from trio_push.intake.apns import ApnsIntake
+from trio_push.intake.http1 import Http1Intake
+from trio_push.intake.http2 import Http2Intake
+from trio_push.node import Node
+from trio_push.router.channel import PushChannel
+from trio_push.router.directory import Directory
+from trio_push.router.router import Router
+from trio_push.sockets import listen
+from trio_push.tls import dev_context, server_context
+from trio_push.watch.garbage import keep_frozen
+from trio_push.watch.health import Health
+from trio_push.watch.ledger import Ledger
+
+log = structlog.get_logger()
+
+#: time that providers have, after the last device went, to read their last answers
+PROVIDER_GRACE_S = 1.0
+#: time that the API has to finish its last answers
+API_GRACE_S = 1.0
+
+
+async def serve(
+    settings: ServeSettings, *, task_status: trio.TaskStatus[Addresses] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """Serve until SIGTERM or SIGINT, then drain and return; a second signal ends it at once.
+
+    Takes the process for itself: raises its file limit, tunes its garbage collector. Raises
+    ConfigError when a setting cannot be used.
+    """
+    raise_file_limit()
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async with open_server(settings) as server, trio.open_nursery() as nursery:
+            nursery.start_soon(keep_frozen, server.node.directory.__len__)
+            task_status.started(server.addresses)
+            async for number in signals:
+                log.info("stopping", signal=signal.Signals(number).name, drain_s=settings.drain_s)
+                break
+            nursery.start_soon(_hurry, signals, server)
+            await server.drain()
+            nursery.cancel_scope.cancel()
+
+
+async def _hurry(signals: AsyncIterator[int], server: Server) -> None:
+    """A second signal: whoever sent it will not wait."""
+    async for _ in signals:
+        server.cancel()
+
+
+@asynccontextmanager
+async def open_server(
+    settings: ServeSettings, *, clock: Clock | None = None
+) -> AsyncIterator[Server]:
+    """A server that is ready to be used, for as long as the block runs.
+
+    Leaving the block drops every connection; `drain()` before that is the polite way.
+    """
+    with ExitStack() as files:
+        server = Server(settings, clock or Clock(), files)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(server.run)
+            yield server
+            nursery.cancel_scope.cancel()
+
+
+class Server:
+    """One node with its listeners. Made by `open_server`."""
+
+    def __init__(self, settings: ServeSettings, clock: Clock, files: ExitStack) -> None:
+        self.node = make_node(settings, clock)
+        self._settings = settings
+        self._plain = [_open(address, files) for address in settings.listen]
+        self._tls = [_open(address, files) for address in settings.tls_listen]
+        self._api = None if settings.api == "off" else _open(settings.api, files)
+        self._tls_context, ca_file = _tls_context(settings)
+        self.addresses = Addresses(
+            wire=tuple(_url("http", sock) for sock in self._plain),
+            tls=tuple(_url("https", sock) for sock in self._tls),
+            api=None if self._api is None else _url("http", self._api),
+            ca_file=ca_file,
+        )
+        fits = capacity(settings.max_connections, file_limit())
+        self._admission = Admission(
+            max_connections=fits.devices, connect_rate=settings.connect_rate
+        )
+        self._heartbeat = Heartbeat(self.node.router.delivery, settings.keepalive_s)
+        self._front = self._make_front()
+        self._listeners = trio.CancelScope()
+        self._handlers = trio.CancelScope()
+        self._core = trio.CancelScope()
+        self._api_stop = trio.Event()
+        self._api_done = trio.Event()
+
+    def _make_front(self) -> FrontDoor:
+        settings = self._settings
+        intake = ApnsIntake(self.node)
+        health = Health(self.node, self.addresses.api)
+        patience = {
+            "head_timeout_s": settings.head_timeout_s,
+            "idle_timeout_s": settings.idle_timeout_s,
+        }
+        return FrontDoor(
+            self.node,
+            Http1Intake(intake, health, **patience),
+            Http2Intake(intake, health, **patience),
+            self._admission,
+            self._heartbeat,
+        )
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve until cancelled, or until `drain` is through."""
+        with self._core:
+            async with trio.open_nursery() as core:
+                await core.start(self.node.router.run, self.node.push_channel.receive_end)
+                core.start_soon(self._heartbeat.run)
+                if self._api is not None:
+                    await core.start(self._run_api, self._api)
+                core.start_soon(self._run_wire)
+                self.node.phase = "ready"
+                task_status.started()
+
+    async def _run_wire(self) -> None:
+        """Listeners inside, handlers outside: accepting ends while connections go on."""
+        with self._handlers:
+            async with trio.open_nursery() as handlers:
+                with self._listeners:
+                    async with trio.open_nursery() as listeners:
+                        for sock in self._plain:
+                            acceptor = Acceptor(sock, self._front.serve, handlers)
+                            listeners.start_soon(acceptor.run)
+                        for sock in self._tls:
+                            assert self._tls_context is not None
+                            serve_tls = partial(self._front.serve_tls, context=self._tls_context)
+                            listeners.start_soon(Acceptor(sock, serve_tls, handlers).run)
+
+    async def _run_api(self, sock: socket.socket, *, task_status: trio.TaskStatus[None]) -> None:
+        try:
+            await serve_api(self.node, [sock], shutdown=self._api_stop, task_status=task_status)
+        finally:
+            self._api_done.set()
+
+    async def drain(self) -> None:
+        """Stop politely within the drain time: refuse pushes, say good-bye, close, end."""
+        deadline = trio.current_time() + self._settings.drain_s
+        self.node.phase = "draining"
+        self._admission.closed = True
+        self.node.push_channel.close()
+        self._listeners.cancel()
+        for sock in (*self._plain, *self._tls):
+            sock.close()
+        await farewell(self.node.directory, self.node.router.delivery, self._settings.drain_s)
+        self._front.dismiss_visitors()
+        with trio.move_on_at(max(deadline, trio.current_time()) + PROVIDER_GRACE_S):
+            while self._front.visitors:
+                await trio.sleep(0.01)
+        self._handlers.cancel()
+        self._api_stop.set()
+        if self._api is not None:
+            with trio.move_on_after(API_GRACE_S):
+                await self._api_done.wait()
+        lost = self.node.router.abandon()
+        books = self.node.ledger.snapshot(self.node.router.held())
+        log.info("stopped", accepted=books["accepted"], ended=books["ended"], lost=lost)
+        self._core.cancel()
+
+    def cancel(self) -> None:
+        """Stop at once."""
+        self._core.cancel()
+
+
+def make_node(settings: ServeSettings, clock: Clock) -> Node:
+    ledger = Ledger()
+    directory = Directory()
+    return Node(
+        settings=settings,
+        clock=clock,
+        ledger=ledger,
+        directory=directory,
+        router=Router(settings, clock, ledger, directory),
+        push_channel=PushChannel(),
+    )
+
+
+def _open(address: str, files: ExitStack) -> socket.socket:
+    """A listening socket that is closed with `files`."""
+    host, port = Address.parse(address)
+    sock = listen(host, port)
+    files.callback(sock.close)
+    return sock
+
+
+def _url(scheme: str, sock: socket.socket) -> str:
+    host, port = sock.getsockname()[:2]
+    return f"{scheme}://{Address(host, port)}"
+
+
+def _tls_context(settings: ServeSettings) -> tuple[ssl.SSLContext | None, str | None]:
+    """The context of --tls-listen, and the CA to trust when it is a development one."""
+    if settings.tls_dev:
+        return dev_context(settings.tls_dev_dir)
+    if settings.tls_cert and settings.tls_key:
+        return server_context(settings.tls_cert, settings.tls_key), None
+    return None, None

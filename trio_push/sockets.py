@@ -1,0 +1,103 @@
+"""Non-blocking sockets, plain or TLS, with the few waits that the wire listeners need.
+
+The standard library's sockets and not trio's streams: a push is written from the router's
+task without waiting, and both kinds of socket then have the same `send`. Everything here is
+cancel-safe unless it says otherwise.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+
+import trio
+
+from trio_push.errors import ConfigError
+
+#: What a non-blocking operation raises when the kernel (or TLS) wants to be waited for.
+WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+
+#: milliseconds after which unacknowledged data means that the peer is gone
+USER_TIMEOUT_MS = 60_000
+#: time that a peer has to take our last words, and bytes that we still read from it meanwhile
+LINGER_S = 2.0
+LINGER_BYTES = 65_536
+
+
+def listen(host: str, port: int, *, backlog: int = 65_535) -> socket.socket:
+    """A listening socket whose accepted ones inherit what a long-lived connection needs.
+
+    Raises ConfigError when the address cannot be had.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            # Without it a dead peer is noticed after 15 minutes. Inherited by accept on Linux.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
+        sock.bind((host, port))
+        sock.listen(backlog)
+    except OSError as error:
+        sock.close()
+        raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror}") from error
+    sock.setblocking(False)
+    return sock
+
+
+async def wait_for(error: BaseException, sock: socket.socket) -> None:
+    """Wait for what the WOULD_BLOCK `error` of a receive asks for."""
+    if isinstance(error, ssl.SSLWantWriteError):
+        await trio.lowlevel.wait_writable(sock)
+    else:
+        await trio.lowlevel.wait_readable(sock)
+
+
+async def receive_some(sock: socket.socket, size: int = 65_536) -> bytes:
+    """What has arrived, b"" at the end. Raises OSError. A checkpoint only when it waits."""
+    while True:
+        try:
+            return sock.recv(size)
+        except WOULD_BLOCK as error:
+            blocked = error
+        await wait_for(blocked, sock)
+
+
+async def send_all(sock: socket.socket, data: bytes) -> None:
+    """Send everything. Raises OSError. A checkpoint only when it waits; cancelled, part is sent."""
+    while data:
+        try:
+            data = data[sock.send(data) :]
+        except ssl.SSLWantReadError:
+            await trio.lowlevel.wait_readable(sock)
+        except WOULD_BLOCK:
+            await trio.lowlevel.wait_writable(sock)
+
+
+async def handshake(sock: ssl.SSLSocket) -> None:
+    """Do the TLS handshake of an accepted socket. Raises OSError when it fails."""
+    while True:
+        try:
+            return sock.do_handshake()
+        except WOULD_BLOCK as error:
+            blocked = error
+        await wait_for(blocked, sock)
+
+
+async def close_gently(sock: socket.socket) -> None:
+    """Close so that the peer gets our last words: unread data would turn the close into a reset.
+
+    Takes LINGER_S at most.
+    """
+    with trio.move_on_after(LINGER_S):
+        try:
+            sock.shutdown(socket.SHUT_WR)
+            read = 0
+            while read < LINGER_BYTES and (data := await receive_some(sock)):
+                read += len(data)
+                await trio.lowlevel.checkpoint()
+        except OSError:
+            pass
+    sock.close()

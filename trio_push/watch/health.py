@@ -1,0 +1,86 @@
+"""`/healthz`, `/stats` and `/memstats` of the wire listener, with the keys of Fleet's mock.
+
+So that what watches Fleet's mock can watch this server; `api` tells the swarm where the
+ledger is.
+"""
+
+from __future__ import annotations
+
+import resource
+from pathlib import Path
+from typing import Any
+
+import orjson
+import trio
+
+from trio_push import __version__
+from trio_push.node import Node
+from trio_push.push import State
+
+
+class Health:
+    """Answers of one node. Cheap: counters are read, nothing is walked."""
+
+    def __init__(self, node: Node, api_url: str | None) -> None:
+        self._node = node
+        self._api_url = api_url
+
+    def answer(self, path: bytes) -> tuple[bytes, bytes] | None:
+        """Content type and body for a path, None when it is none of ours."""
+        if path == b"/healthz":
+            return b"text/plain; charset=utf-8", b"ok\n"
+        if path == b"/stats":
+            return b"application/json", orjson.dumps(self.stats()) + b"\n"
+        if path == b"/memstats":
+            return b"application/json", orjson.dumps(memstats()) + b"\n"
+        return None
+
+    def stats(self) -> dict[str, Any]:
+        node = self._node
+        counters = self._counters()
+        return {
+            "node_id": node.id,
+            "nodes": 1,
+            "node": counters,
+            "cluster": counters,
+            "server": "trio-push",
+            "version": __version__,
+            "phase": node.phase,
+            "api": self._api_url,
+        }
+
+    def _counters(self) -> dict[str, int]:
+        ledger, counts = self._node.ledger, self._node.ledger.counts
+        return {
+            "active_connections": len(self._node.directory),
+            "total_pushes": ledger.accepted,
+            "delivered_live": counts[State.DELIVERED_LIVE],
+            "delivered_on_connect": counts[State.DELIVERED_ON_CONNECT],
+            # Fleet counts what was ever stored, of which we know what is or was delivered late
+            "stored": counts[State.STORED] + counts[State.DELIVERED_ON_CONNECT],
+            "coalesced": counts[State.COALESCED],
+            "discarded": counts[State.DISCARDED],
+            "claim_misses": 0,
+            "redis_errors": 0,
+        }
+
+
+def memstats() -> dict[str, int]:
+    """Memory of this process in bytes; `goroutines` are trio's tasks."""
+    resident = _status_kib("VmRSS") or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    data = _status_kib("VmData")
+    return {
+        "goroutines": trio.lowlevel.current_statistics().tasks_living,
+        "heap_bytes": data * 1024,
+        "stack_bytes": _status_kib("VmStk") * 1024,
+        "in_use_bytes": resident * 1024,
+    }
+
+
+def _status_kib(key: str) -> int:
+    """A line of /proc/self/status in KiB; 0 where there is no such file."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith(key + ":")), 0)

@@ -1,0 +1,154 @@
+"""HTTP/1.1 requests out of bytes, by httptools (llhttp): bytes in, requests out, no I/O.
+
+One parser serves one connection and copes with pipelining and with heads and bodies in any
+number of pieces. Called by the front door for every connection that is not HTTP/2.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import NamedTuple
+
+import httptools
+
+from trio_push.errors import ProtocolError
+
+#: bytes of request line and headers; Apple's limit for headers over HTTP/2 is 8,000
+MAX_HEAD = 16_384
+#: bytes of a body that are kept; a longer one is told by its length
+MAX_BODY = 5_121
+#: bytes of a body that are read and thrown away before the connection is given up
+MAX_DISCARD = 1_048_576
+#: requests that may be pipelined in one read
+MAX_PIPELINED = 1_024
+
+Headers = list[tuple[bytes, bytes]]
+
+
+class Request(NamedTuple):
+    """One whole request. Header names are lower-case, in order of arrival."""
+
+    method: bytes
+    target: bytes
+    headers: Headers
+    body: bytes
+    keep_alive: bool = True
+
+    def header(self, name: bytes) -> bytes | None:
+        """The first header of that (lower-case) name."""
+        return next((value for key, value in self.headers if key == name), None)
+
+
+class RequestParser:
+    """The server's side of one HTTP/1.1 connection."""
+
+    def __init__(self) -> None:
+        self._parser = httptools.HttpRequestParser(self)
+        self._requests: list[Request] = []
+        self._begin()
+
+    def _begin(self) -> None:
+        self._target = b""
+        self._headers: Headers = []
+        self._body: list[bytes] = []
+        self._body_size = 0
+        #: bytes fed since this head began; None once the head is complete
+        self._head_size: int | None = 0
+        self._expects_continue = False
+
+    @property
+    def idle(self) -> bool:
+        """Whether no request is half received."""
+        return self._head_size == 0
+
+    def feed(self, data: bytes) -> list[Request]:
+        """Requests completed by `data`. Raises ProtocolError; then the parser is of no more use.
+
+        Requests complete before the fault are lost with it: who pipelines garbage gets one
+        answer, 400.
+        """
+        if self._head_size is not None:
+            self._head_size += len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            # An upgrade that is not offered is ignored: RFC 9110 §7.8.
+            self._parser = httptools.HttpRequestParser(self)
+            rest = data[upgrade.args[0] :]
+            done, self._requests = self._requests, []
+            return done + (self.feed(rest) if rest else [])
+        except httptools.HttpParserCallbackError as error:
+            if isinstance(error.__context__, ProtocolError):
+                raise error.__context__ from None
+            raise
+        except httptools.HttpParserError as error:
+            raise ProtocolError(f"not HTTP/1.1: {error}") from error
+        if self._head_size is not None and self._head_size > MAX_HEAD:
+            raise ProtocolError("request head too large", status=431)
+        done, self._requests = self._requests, []
+        return done
+
+    def wants_continue(self) -> bool:
+        """Whether the client waits for `100 Continue` before it sends the body; asked once."""
+        wants, self._expects_continue = self._expects_continue, False
+        return wants and self._head_size is None
+
+    # -- called by httptools
+
+    def on_url(self, url: bytes) -> None:
+        self._target += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        name = name.lower()
+        self._headers.append((name, value))
+        if name == b"expect" and value.lower() == b"100-continue":
+            self._expects_continue = True
+
+    def on_headers_complete(self) -> None:
+        self._head_size = None
+
+    def on_body(self, body: bytes) -> None:
+        if self._body_size < MAX_BODY:
+            self._body.append(body)
+        self._body_size += len(body)
+        if self._body_size > MAX_DISCARD:
+            raise ProtocolError("request body too large", status=413)
+
+    def on_message_complete(self) -> None:
+        if len(self._requests) >= MAX_PIPELINED:
+            raise ProtocolError("too many pipelined requests", status=429)
+        parser = self._parser
+        self._requests.append(
+            Request(
+                parser.get_method(),
+                self._target,
+                self._headers,
+                self._body[0] if len(self._body) == 1 else b"".join(self._body),
+                parser.should_keep_alive(),
+            )
+        )
+        self._begin()
+
+
+def response(
+    status: int,
+    body: bytes,
+    content_type: bytes,
+    *,
+    extra: bytes = b"",
+    close: bool = False,
+    head_only: bool = False,
+) -> bytes:
+    """A whole response; `extra` holds further header lines, each ended by CRLF.
+
+    `head_only` leaves the body out but tells its length: the answer to HEAD.
+    """
+    return b"HTTP/1.1 %d %b\r\nContent-Type: %b\r\nContent-Length: %d\r\n%b%b\r\n%b" % (
+        status,
+        HTTPStatus(status).phrase.encode(),
+        content_type,
+        len(body),
+        extra,
+        b"Connection: close\r\n" if close else b"",
+        b"" if head_only else body,
+    )
