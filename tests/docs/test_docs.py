@@ -1,0 +1,137 @@
+"""The documentation is whole and agrees with the code: settings, reasons, states, links."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trio_push.config import MAX_TTL_S, ServeSettings
+from trio_push.push import State
+from trio_push.wire.reasons import REASONS
+
+ROOT = Path(__file__).parent.parent.parent
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
+
+#: [text](target), not an image of a badge, not inside code
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+HEADING = re.compile(r"^#{1,6} +(.+)$", re.MULTILINE)
+FENCE = re.compile(r"^( *)```.*?^\1```", re.MULTILINE | re.DOTALL)
+
+
+def reference(page: str) -> str:
+    return (DOCS / "reference" / page).read_text()
+
+
+@cache
+def prose(page: Path) -> str:
+    return FENCE.sub("", page.read_text())
+
+
+@cache
+def anchors(page: Path) -> frozenset[str]:
+    """The anchors that GitHub gives the headings of a page."""
+    titles = (re.sub(r"[^\w\- ]", "", title.lower()) for title in HEADING.findall(prose(page)))
+    return frozenset(title.strip().replace(" ", "-") for title in titles)
+
+
+def show(value: Any, unit: str) -> str:
+    """A default as somebody would write it."""
+    if isinstance(value, bool):
+        return "no"
+    if value is None or value == ():
+        return "none"
+    if isinstance(value, tuple):
+        return ", ".join(f"`{each}`" for each in value)
+    if unit == "s":
+        return f"{value // 3600}h" if value >= 7200 else f"{value}s"
+    return f"`{value}`" if isinstance(value, str) else f"{value:_}"
+
+
+def setting_row(field: dataclasses.Field[Any]) -> str:
+    unit = field.metadata["unit"]
+    key = field.name.removesuffix("_s") if unit == "s" else field.name
+    flag = "--" + key.replace("_", "-")
+    kind = "duration" if unit == "s" else unit
+    return f"| `{flag}` | {show(field.default, unit)} | {kind} | {field.metadata['help']} |"
+
+
+SETTINGS = dataclasses.fields(ServeSettings)
+
+
+@pytest.mark.parametrize("field", SETTINGS, ids=lambda field: field.name)
+def test_each_setting_is_listed(field: dataclasses.Field[Any]) -> None:
+    rows = reference("settings.md").splitlines()
+    assert setting_row(field) in rows, "docs/reference/settings.md lacks this row"
+
+
+def test_no_setting_is_listed_that_is_not_there() -> None:
+    listed = re.findall(r"^\| `(--[a-z-]+)`", reference("settings.md"), re.MULTILINE)
+    flags = [setting_row(field).split("`")[1] for field in SETTINGS]
+    assert listed == flags, "in the order of trio_push/config.py"
+
+
+def test_the_longest_time_to_live_is_told() -> None:
+    assert f"{MAX_TTL_S // 86400} days" in reference("settings.md")
+
+
+@pytest.mark.parametrize("reason", REASONS.values(), ids=lambda reason: reason.name)
+def test_each_reason_is_listed_with_its_status(reason: Any) -> None:
+    row = rf"^\| {reason.status} \| `{reason.name}` \| "
+    assert re.search(row, reference("apns.md"), re.MULTILINE)
+
+
+def test_no_reason_is_listed_that_is_not_there() -> None:
+    listed = re.findall(r"^\| \d{3} \| `(\w+)` \|", reference("apns.md"), re.MULTILINE)
+    assert sorted(listed) == sorted(REASONS)
+
+
+@pytest.mark.parametrize("state", State, ids=lambda state: state.name)
+def test_each_state_is_listed(state: State) -> None:
+    page = reference("ledger.md")
+    word = state.name.lower()
+    if state.reason is not None:
+        word = state.reason
+    assert re.search(rf"^\| `{word}` \| ", page, re.MULTILINE)
+
+
+def test_each_metric_is_listed() -> None:
+    if importlib.util.find_spec("trio_push.watch.metrics") is None:
+        pytest.skip("trio_push/watch/metrics.py is not there yet")
+    source = (ROOT / "trio_push/watch/metrics.py").read_text()
+    names = set(re.findall(r"\"(trio_push_[a-z_]+)\"", source))
+    assert names, "metrics are named trio_push_…"
+    page = reference("metrics.md")
+    assert not {name for name in names if f"`{name}`" not in page}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    broken = []
+    for target in LINK.findall(prose(page)):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        goal = (page.parent / path).resolve() if path else page
+        if not goal.exists() or (anchor and anchor not in anchors(goal)):
+            broken.append(target)
+    assert not broken
+
+
+def test_every_page_is_reached_from_the_index() -> None:
+    index = DOCS / "index.md"
+    linked = {(DOCS / target.partition("#")[0]).resolve() for target in LINK.findall(prose(index))}
+    assert {page for page in DOCS.rglob("*.md") if page != index} <= linked
+
+
+def test_make_targets_in_the_readme_exist() -> None:
+    named = set(re.findall(r"\bmake ([a-z]+)\b", (ROOT / "README.md").read_text()))
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert named >= {"demo", "test"}
+    assert named <= targets
