@@ -1,6 +1,6 @@
 """One node: one process, one trio loop, and the parts that its tasks share.
 
-`server.py` makes it and starts the tasks; intake, devices and the API are handed it. Nothing
+`server.py` starts its tasks; intake, devices and the API are handed it. Nothing
 here is global: two nodes in one process (as in tests) know nothing of each other.
 """
 
@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from trio_push.clock import Clock
 from trio_push.config import ServeSettings
 from trio_push.router.channel import PushChannel
-from trio_push.router.delay import Delay
 from trio_push.router.directory import Directory
 from trio_push.router.router import Router
 from trio_push.watch.ledger import Ledger
@@ -31,3 +30,17 @@ class Node:
     id: str = field(default_factory=lambda: secrets.token_hex(4))
     #: "starting", "ready" or "draining"; only "ready" accepts pushes and devices
     phase: str = "starting"
+
+    @classmethod
+    def make(cls, settings: ServeSettings, clock: Clock) -> Node:
+        """A node with nothing running yet: see `Router.run`."""
+        ledger = Ledger()
+        directory = Directory()
+        return cls(
+            settings=settings,
+            clock=clock,
+            ledger=ledger,
+            directory=directory,
+            router=Router(settings, clock, ledger, directory),
+            push_channel=PushChannel(),
+        )

@@ -34,14 +34,10 @@ from trio_push.intake.apns import ApnsIntake
 from trio_push.intake.http1 import Http1Intake
 from trio_push.intake.http2 import Http2Intake
 from trio_push.node import Node
-from trio_push.router.channel import PushChannel
-from trio_push.router.directory import Directory
-from trio_push.router.router import Router
 from trio_push.sockets import listen
 from trio_push.tls import dev_context, server_context
 from trio_push.watch.garbage import keep_frozen
 from trio_push.watch.health import Health
-from trio_push.watch.ledger import Ledger
 
 log = structlog.get_logger()
 
@@ -98,7 +94,7 @@ class Server:
     """One node with its listeners. Made by `open_server`."""
 
     def __init__(self, settings: ServeSettings, clock: Clock, files: ExitStack) -> None:
-        self.node = make_node(settings, clock)
+        self.node = Node.make(settings, clock)
         self._settings = settings
         self._plain = [_open(address, files) for address in settings.listen]
         self._tls = [_open(address, files) for address in settings.tls_listen]
@@ -197,19 +193,6 @@ class Server:
     def cancel(self) -> None:
         """Stop at once."""
         self._core.cancel()
-
-
-def make_node(settings: ServeSettings, clock: Clock) -> Node:
-    ledger = Ledger()
-    directory = Directory()
-    return Node(
-        settings=settings,
-        clock=clock,
-        ledger=ledger,
-        directory=directory,
-        router=Router(settings, clock, ledger, directory),
-        push_channel=PushChannel(),
-    )
 
 
 def _open(address: str, files: ExitStack) -> socket.socket:

@@ -68,7 +68,8 @@ class Delay:
                         self._start_timer(held)
                 await trio.lowlevel.checkpoint()
             else:
-                await trio.sleep(TICK_S)
+                # To the beginning of the next second: what has no timer then is just in time.
+                await self._clock.sleep_until(int(now) + TICK_S)
 
     async def _release_in_order(self, batch: list[Held]) -> None:
         """Their second has come and there was no timer for them: this task waits for each."""
@@ -76,8 +77,7 @@ class Delay:
         for i, held in enumerate(batch):
             if i % SLICE == SLICE - 1:
                 await trio.lowlevel.checkpoint()
-            while self._waits(held) and self._clock.wall() < held.push.not_before:
-                await trio.sleep_until(self._clock.deadline(held.push.not_before))
+            await self._clock.sleep_until(held.push.not_before)
             if self._waits(held):
                 self._release(held)
 
@@ -94,9 +94,7 @@ class Delay:
         """The timer: cancelling its scope recalls the push."""
         try:
             with scope:
-                due = held.push.not_before
-                while self._clock.wall() < due:
-                    await trio.sleep_until(self._clock.deadline(due))
+                await self._clock.sleep_until(held.push.not_before)
         finally:
             self.timers -= 1
         # A recall may have come after the sleep had ended: the store knows.

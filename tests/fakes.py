@@ -1,0 +1,91 @@
+"""Fakes that behave like the real thing: a device whose socket takes as much as the test says."""
+
+from __future__ import annotations
+
+import socket
+
+import trio
+
+from trio_push.devices.connection import Connection
+from trio_push.devices.sse import SseTransport
+from trio_push.push import Push
+
+TRANSPORT = SseTransport("e")
+
+
+class FakeDevice(Connection):
+    """A connection to a device that takes `room` bytes (None: all), then would block."""
+
+    def __init__(self, token: str = "aa", room: int | None = None) -> None:
+        super().__init__(token, socket.socket(), TRANSPORT, 0.0)
+        self.sock.close()
+        self.taken = b""
+        self.room = room
+        self.gone = False
+        self.is_closed = False
+        self._changed = trio.Event()
+
+    @property
+    def closed(self) -> bool:
+        return self.is_closed
+
+    def send(self, data: bytes) -> int:
+        if self.is_closed or self.gone:
+            raise BrokenPipeError
+        if self.room is None:
+            self.taken += data
+            return len(data)
+        if self.room == 0:
+            raise BlockingIOError
+        part = data[: self.room]
+        self.room -= len(part)
+        self.taken += part
+        return len(part)
+
+    async def wait_writable(self) -> None:
+        while self.room == 0 and not self.is_closed:
+            await self._changed.wait()
+        if self.is_closed:
+            raise trio.ClosedResourceError
+
+    def make_room(self, room: int | None) -> None:
+        self.room = room
+        self._wake()
+
+    def close(self) -> None:
+        self.is_closed = True
+        self._wake()
+
+    def _wake(self) -> None:
+        changed, self._changed = self._changed, trio.Event()
+        changed.set()
+
+    @property
+    def events(self) -> list[bytes]:
+        """The data of every whole event that the device has."""
+        blocks = self.taken.split(b"\n\n")[:-1]
+        return [
+            line.removeprefix(b"data: ")
+            for block in blocks
+            for line in block.split(b"\n")
+            if line.startswith(b"data: ")
+        ]
+
+    @property
+    def seqs(self) -> list[int]:
+        return [
+            int(line.rpartition(b":")[2])
+            for line in self.taken.split(b"\n")
+            if line.startswith(b"id: ")
+        ]
+
+
+def push(payload: bytes = b"x", token: str = "aa", ttl_s: float = 3600, **more: object) -> Push:
+    """A push that may be stored for `ttl_s` seconds from the tests' first moment."""
+    expires_at = T0 + ttl_s if ttl_s else 0.0
+    fields: dict[str, object] = {"id": payload.decode(), "expires_at": expires_at, **more}
+    return Push(token=token, payload=payload, **fields)  # type: ignore[arg-type]
+
+
+#: where the tests' wall clock starts, in epoch seconds
+T0 = 1_800_000_000.0
