@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -43,12 +43,11 @@ CA_LIFE: Final = timedelta(days=3650)
 _BACKDATED: Final = timedelta(days=1)
 
 
-@dataclass(frozen=True, slots=True)
-class DevTls:
+class DevTls(NamedTuple):
     """What `--tls-dev` serves with, and the certificate that clients must trust."""
 
     context: ssl.SSLContext
-    ca_path: Path
+    ca_path: str
 
 
 def server_context(cert: str, key: str | None) -> ssl.SSLContext:
@@ -117,7 +116,7 @@ def dev_context(directory: str | Path, *, now: datetime | None = None) -> DevTls
         raise ConfigError(
             f"--tls-dev-dir {directory}: {exc.strerror}; give a directory that can be written"
         ) from exc
-    return DevTls(server_context(str(server_path), None), ca_path)
+    return DevTls(server_context(str(server_path), None), str(ca_path))
 
 
 _PEM: Final = serialization.Encoding.PEM

@@ -12,10 +12,10 @@ those of Apple's that it leaves out. What is decided where Apple's text is silen
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable
 from typing import Final
+from uuid import uuid4
 
 from trio_push.config import MAX_TTL_S
 from trio_push.errors import Refusal
@@ -31,7 +31,6 @@ from trio_push.wire.reasons import (
     METHOD_NOT_ALLOWED,
     PAYLOAD_EMPTY,
     PAYLOAD_TOO_LARGE,
-    Reason,
 )
 from trio_push.wire.tokens import parse_token
 
@@ -62,9 +61,19 @@ _is_uuid: Final = re.compile(
 class PushRefused(Refusal):
     """A push request breaks the rules; `apns_id` is what its response carries."""
 
-    def __init__(self, reason: Reason, apns_id: str) -> None:
-        super().__init__(reason)
-        self.apns_id = apns_id
+    apns_id: str
+
+    @classmethod
+    def of(cls, refusal: Refusal, apns_id: str) -> PushRefused:
+        """The same refusal, told to the one who asked for this push."""
+        refused = cls(
+            refusal.reason,
+            str(refusal),
+            timestamp_ms=refusal.timestamp_ms,
+            retry_after_s=refusal.retry_after_s,
+        )
+        refused.apns_id = apns_id
+        return refused
 
 
 def read_push(
@@ -93,7 +102,7 @@ def read_push(
     if given_id and not bad_id and b"apns-id" not in repeated:
         apns_id = given_id.decode("ascii")
     else:
-        apns_id = new_apns_id()
+        apns_id = str(uuid4())
     try:
         raw_token = _token_of(path)
         if method != b"POST":
@@ -104,23 +113,17 @@ def read_push(
             raise Refusal(BAD_MESSAGE_ID)
         return _read_fields(apns_id, raw_token, fields, body, now, default_ttl_s)
     except Refusal as refusal:
-        raise PushRefused(refusal.reason, apns_id) from None
-
-
-def new_apns_id() -> str:
-    """A random UUID (version 4) in canonical form; a third of the time uuid.uuid4() takes."""
-    digits = os.urandom(16).hex()
-    variant = "89ab"[int(digits[16], 16) & 3]
-    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
+        raise PushRefused.of(refusal, apns_id) from None
 
 
 def _token_of(path: bytes) -> bytes:
-    """The last segment of the path, if the others are right."""
-    raw_token = path[len(_PREFIX) :]
+    """The last segment of the path, if the others are right; empty if it is not there."""
     if not path.startswith(_PREFIX):
         if path != _PREFIX[:-1]:
             raise Refusal(BAD_PATH)
-    elif b"/" in raw_token or b"?" in raw_token:
+        return b""
+    raw_token = path[len(_PREFIX) :]
+    if b"/" in raw_token or b"?" in raw_token:
         raise Refusal(BAD_PATH)
     return raw_token
 

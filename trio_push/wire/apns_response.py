@@ -34,9 +34,13 @@ def http1_response(
     body: bytes = b"",
     *,
     close: bool = False,
+    head_only: bool = False,
     retry_after_s: int | None = None,
 ) -> bytes:
-    """A whole response; `close` announces that the connection ends with it."""
+    """A whole response; `close` announces that the connection ends with it.
+
+    `head_only` leaves the body out but tells its length: the answer to HEAD.
+    """
     if status == 200 and not body and not close:
         return b"HTTP/1.1 200 OK\r\napns-id: " + apns_id + b"\r\nContent-Length: 0\r\n\r\n"
     head = [_STATUS_LINES[status], b"apns-id: ", apns_id, b"\r\n"]
@@ -45,7 +49,9 @@ def http1_response(
     if close:
         head.append(b"Connection: close\r\n")
     head.append(b"Content-Length: %d\r\n\r\n" % len(body))
-    return b"".join(head) + body
+    if not head_only:
+        head.append(body)
+    return b"".join(head)
 
 
 def http2_headers(
