@@ -116,8 +116,16 @@ def test_numbers_are_shown_as_they_are_written(number: float, text: str) -> None
 
 @pytest.mark.parametrize(
     ("text", "truth"),
-    [("1", True), ("true", True), ("YES", True), ("on", True)]
-    + [("0", False), ("False", False), ("no", False), ("off", False)],
+    [
+        ("1", True),
+        ("true", True),
+        ("YES", True),
+        ("on", True),
+        ("0", False),
+        ("False", False),
+        ("no", False),
+        ("off", False),
+    ],
 )
 def test_switches(text: str, truth: bool) -> None:
     assert parse_bool(text) is truth
@@ -223,7 +231,7 @@ def test_a_key_of_a_file_may_be_written_like_a_flag() -> None:
 
 
 def test_values_are_checked_however_they_came() -> None:
-    with pytest.raises(ConfigError, match="^--cups: 0 is too low"):
+    with pytest.raises(ConfigError, match=r"^--cups: 0 is too low"):
         Kettle(cups=0)
-    with pytest.raises(ConfigError, match="^--teas: 'zzz' has a z"):
+    with pytest.raises(ConfigError, match=r"^--teas: 'zzz' has a z"):
         Kettle(teas=("green", "zzz"))
