@@ -1,90 +1,239 @@
 """The settings of `serve`, each with its unit, default and meaning; the one list of them.
 
-The command line, the environment, the TOML file and the reference page are made from it.
+The command line, the environment, the TOML file and the reference page are made from it. What
+can be checked without opening anything is checked here, once: a ServeSettings that exists can
+be used. Pure.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from itertools import combinations
+from typing import NamedTuple
+
+from trio_push import settings
+from trio_push.errors import ConfigError
+from trio_push.settings import setting
 
 SECONDS = 1
 MINUTES = 60 * SECONDS
 HOURS = 60 * MINUTES
 DAYS = 24 * HOURS
 
+#: the longest time a push may be kept, whatever it asks for (Apple: "30 days or less")
+MAX_TTL_S = 30 * DAYS
 
-def _setting(default: Any, help: str, *, unit: str = "") -> Any:
-    return field(default=default, metadata={"help": help, "unit": unit})
+#: the shortest time that a deadline on a peer may be set to: below it nobody could keep it
+_LEAST_TIMEOUT_S = 0.001
+
+
+class Address(NamedTuple):
+    """Where a listener listens. An empty host is every interface, as in `:8080`."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> Address:
+        """Of `127.0.0.1:8080`, `localhost:8080`, `[::1]:0` or `:8080`; else ConfigError."""
+        host, colon, port = text.rpartition(":")
+        if not colon or not (port.isascii() and port.isdigit()):
+            raise ConfigError(f"{text!r} is not an address: write 127.0.0.1:8080 or :8080")
+        if int(port) > 65535:
+            raise ConfigError(f"{text!r} has port {port}: the highest is 65535")
+        if host.startswith("[") and host.endswith("]"):
+            host = host[1:-1]
+            if not isinstance(_ip(host), IPv6Address):
+                raise ConfigError(f"{text!r} has no IPv6 address in its brackets")
+        elif ":" in host:
+            raise ConfigError(f"{text!r} is ambiguous: put brackets around the IPv6 address")
+        elif any(not (char.isalnum() or char in ".-_") for char in host):
+            raise ConfigError(f"{text!r} is not an address: {host!r} is not a host")
+        return cls(host, int(port))
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach it; a name other than localhost may be any."""
+        ip = _ip(self.host)
+        return self.host == "localhost" if ip is None else ip.is_loopback
+
+    @property
+    def is_wildcard(self) -> bool:
+        """Whether it stands for every interface."""
+        ip = _ip(self.host)
+        return not self.host or (ip is not None and ip.is_unspecified)
+
+    def collides(self, other: Address) -> bool:
+        """Whether only one of the two can be opened."""
+        same_host = self.host == other.host or self.is_wildcard or other.is_wildcard
+        return same_host and self.port == other.port != 0
+
+
+def _ip(host: str) -> IPv4Address | IPv6Address | None:
+    try:
+        return ip_address(host)
+    except ValueError:
+        return None
+
+
+def _check_api(text: str) -> None:
+    if text != "off":
+        Address.parse(text)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ServeSettings:
-    """What `trio-push serve` can be told. Durations are seconds, sizes bytes."""
+    """What `trio-push serve` can be told. Durations are seconds.
 
-    listen: tuple[str, ...] = _setting(
+    Raises ConfigError when a value, or what they say together, cannot be used.
+    """
+
+    listen: tuple[str, ...] = setting(
         ("127.0.0.1:8080",),
         "Address of the wire listener: devices, and APNs providers over HTTP/1.1 and h2c. "
-        "Repeatable; port 0 takes a free one.",
+        "Repeatable; port 0 takes a free one, no host is every interface.",
+        unit="host:port",
+        check=Address.parse,
     )
-    tls_listen: tuple[str, ...] = _setting((), "Address of a wire listener over TLS. Repeatable.")
-    tls_cert: str | None = _setting(None, "PEM file with the certificate chain of --tls-listen.")
-    tls_key: str | None = _setting(None, "PEM file with the private key of --tls-cert.")
-    tls_dev: bool = _setting(
+    tls_listen: tuple[str, ...] = setting(
+        (),
+        "Address of a wire listener over TLS. Repeatable.",
+        unit="host:port",
+        check=Address.parse,
+    )
+    tls_cert: str | None = setting(
+        None, "PEM file with the certificate chain of --tls-listen.", unit="file"
+    )
+    tls_key: str | None = setting(None, "PEM file with the private key of --tls-cert.", unit="file")
+    tls_dev: bool = setting(
         False,
-        "Make (once) and use a development CA and certificate for localhost and Apple's push hosts.",
+        "Make (once) and use a development CA and certificate for localhost and Apple's push "
+        "hosts.",
     )
-    tls_dev_dir: str = _setting(
-        "~/.local/share/trio-push/tls", "Where --tls-dev keeps its CA and certificate."
+    tls_dev_dir: str = setting(
+        "~/.local/share/trio-push/tls",
+        "Where --tls-dev keeps its CA and certificate.",
+        unit="directory",
     )
-    api: str = _setting("127.0.0.1:8081", "Address of the API listener; 'off' opens none.")
-    no_auth: bool = _setting(
-        False, "Serve on addresses other than loopback although nobody has to prove who they are."
+    api: str = setting(
+        "127.0.0.1:8081",
+        "Address of the API listener; 'off' opens none.",
+        unit="host:port",
+        check=_check_api,
     )
-    keepalive_s: float = _setting(
+    no_auth: bool = setting(
+        False,
+        "Serve on addresses other than loopback although nobody has to prove who they are.",
+    )
+    keepalive_s: float = setting(
         30 * SECONDS,
-        "Time between keep-alive comments on a device's stream; 0 sends none.",
+        "Time between keep-alive comments on a device's stream; 0 sends none. Many proxies "
+        "close a stream that is silent for 60s.",
         unit="s",
     )
-    write_timeout_s: float = _setting(
-        10 * SECONDS, "Time a device has to take a push before it is disconnected.", unit="s"
+    write_timeout_s: float = setting(
+        10 * SECONDS,
+        "Time a device has to take a push before it is disconnected.",
+        unit="s",
+        minimum=_LEAST_TIMEOUT_S,
     )
-    head_timeout_s: float = _setting(
+    head_timeout_s: float = setting(
         10 * SECONDS,
         "Time a new connection has to send a whole request (and TLS handshake).",
         unit="s",
+        minimum=_LEAST_TIMEOUT_S,
     )
-    idle_timeout_s: float = _setting(
-        1 * HOURS, "Time a provider's connection may lie idle before it is closed.", unit="s"
+    idle_timeout_s: float = setting(
+        1 * HOURS,
+        "Time a provider's connection may lie idle before it is closed.",
+        unit="s",
+        minimum=_LEAST_TIMEOUT_S,
     )
-    max_connections: int = _setting(
+    max_connections: int = setting(
         0,
         "Most devices at a time; further ones get 503. 0: what the file limit allows.",
         unit="devices",
     )
-    connect_rate: float = _setting(
+    connect_rate: float = setting(
         0,
         "Most devices that may connect in a second; further ones get 503. 0: no limit.",
         unit="1/s",
     )
-    default_ttl_s: float = _setting(
-        24 * HOURS, "How long a push without an expiration is kept for a device.", unit="s"
+    default_ttl_s: float = setting(
+        24 * HOURS,
+        "How long a push without an expiration is kept for a device; 0: not at all.",
+        unit="s",
+        maximum=MAX_TTL_S,
     )
-    mailbox_capacity: int = _setting(
-        64, "Pushes that may wait in memory for one connected device.", unit="pushes"
+    mailbox_capacity: int = setting(
+        64,
+        "Pushes that may wait in memory for one connected device.",
+        unit="pushes",
+        minimum=1,
     )
-    store_per_token: int = _setting(
-        256, "Pushes that may be stored for one device token.", unit="pushes"
+    store_per_token: int = setting(
+        256, "Pushes that may be stored for one device token.", unit="pushes", minimum=1
     )
-    store_total: int = _setting(
-        4_000_000, "Pushes that may be held (stored or delayed) in all.", unit="pushes"
+    store_total: int = setting(
+        4_000_000,
+        "Pushes that may be held (stored or delayed) in all.",
+        unit="pushes",
+        minimum=1,
     )
-    drain_s: float = _setting(
+    drain_s: float = setting(
         10 * SECONDS, "Time to close connections in on SIGTERM or SIGINT.", unit="s"
     )
-    log_level: str = _setting("info", "Least level that is logged: debug, info, warning or error.")
-    log_format: str = _setting("auto", "console, json, or auto: console on a terminal, else json.")
+    log_level: str = setting(
+        "info", "Least level that is logged.", choices=("debug", "info", "warning", "error")
+    )
+    log_format: str = setting(
+        "auto",
+        "How log lines look; auto is console on a terminal, else json.",
+        choices=("auto", "console", "json"),
+    )
+
+    def __post_init__(self) -> None:
+        settings.validate(self)
+        _check_tls(self)
+        _check_listeners(self)
 
 
-#: the longest time a push may be kept, whatever it asks for (Apple: "30 days or less")
-MAX_TTL_S = 30 * DAYS
+def _check_tls(serve: ServeSettings) -> None:
+    """TLS has one certificate from one place, and somewhere to use it."""
+    if serve.tls_dev and (serve.tls_cert or serve.tls_key):
+        raise ConfigError("--tls-dev makes a certificate: leave out --tls-cert and --tls-key")
+    if serve.tls_cert and not serve.tls_key:
+        raise ConfigError("--tls-cert needs the file with its private key: add --tls-key FILE")
+    if serve.tls_key and not serve.tls_cert:
+        raise ConfigError("--tls-key needs the certificate it belongs to: add --tls-cert FILE")
+    has_certificate = serve.tls_dev or serve.tls_cert
+    if serve.tls_listen and not has_certificate:
+        raise ConfigError(
+            "--tls-listen needs a certificate: add --tls-cert and --tls-key, or --tls-dev"
+        )
+    if has_certificate and not serve.tls_listen:
+        raise ConfigError("a certificate is given but no TLS listener: add --tls-listen HOST:PORT")
+
+
+def _check_listeners(serve: ServeSettings) -> None:
+    """There are listeners, they do not stand in each other's way, and strangers are kept out."""
+    if not serve.listen and not serve.tls_listen:
+        raise ConfigError("no listener for devices: add --listen HOST:PORT")
+    listeners = [("--listen", text) for text in serve.listen]
+    listeners += [("--tls-listen", text) for text in serve.tls_listen]
+    if serve.api != "off":
+        listeners.append(("--api", serve.api))
+    for (flag, text), (other_flag, other) in combinations(listeners, 2):
+        if Address.parse(text).collides(Address.parse(other)):
+            raise ConfigError(f"{flag} {text} and {other_flag} {other} cannot share a port")
+    for flag, text in listeners:
+        if not serve.no_auth and not Address.parse(text).is_loopback:
+            raise ConfigError(
+                f"{flag} {text} can be reached from other machines and nobody has to prove who "
+                "they are: add --no-auth if that is meant, or listen on 127.0.0.1"
+            )

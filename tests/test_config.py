@@ -1,0 +1,144 @@
+"""Addresses, and what the settings of `serve` may say together."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from trio_push.config import DAYS, Address, ServeSettings
+from trio_push.errors import ConfigError
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("127.0.0.1:8080", ("127.0.0.1", 8080)),
+        ("[::1]:0", ("::1", 0)),
+        (":8378", ("", 8378)),
+        ("localhost:8080", ("localhost", 8080)),
+        ("push.example.com:65535", ("push.example.com", 65535)),
+        ("[fe80::1%eth0]:80", ("fe80::1%eth0", 80)),
+    ],
+)
+def test_an_address_is_read_and_shown_again(text: str, address: tuple[str, int]) -> None:
+    assert Address.parse(text) == address
+    assert str(Address.parse(text)) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "is not an address: write 127.0.0.1:8080"),
+        ("8080", "is not an address"),
+        ("localhost", "is not an address"),
+        ("localhost:", "is not an address"),
+        ("localhost:http", "is not an address"),
+        ("localhost:-1", "is not an address"),
+        ("localhost:٣", "is not an address"),
+        ("localhost:65536", "the highest is 65535"),
+        ("::1:8080", "put brackets"),
+        ("[localhost]:80", "no IPv6 address"),
+        ("[127.0.0.1]:80", "no IPv6 address"),
+        ("http://localhost:80", "put brackets|not a host"),
+        ("local host:80", "not a host"),
+    ],
+)
+def test_what_is_no_address(text: str, problem: str) -> None:
+    with pytest.raises(ConfigError, match=problem):
+        Address.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "is_loopback", "is_wildcard"),
+    [
+        ("127.0.0.1:1", True, False),
+        ("127.9.9.9:1", True, False),
+        ("[::1]:1", True, False),
+        ("localhost:1", True, False),
+        (":1", False, True),
+        ("0.0.0.0:1", False, True),
+        ("[::]:1", False, True),
+        ("10.0.0.1:1", False, False),
+        ("push.example.com:1", False, False),
+    ],
+)
+def test_who_can_reach_an_address(text: str, is_loopback: bool, is_wildcard: bool) -> None:
+    address = Address.parse(text)
+    assert (address.is_loopback, address.is_wildcard) == (is_loopback, is_wildcard)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "collide"),
+    [
+        ("127.0.0.1:1", "127.0.0.1:1", True),
+        ("127.0.0.1:1", "127.0.0.2:1", False),
+        ("127.0.0.1:1", "127.0.0.1:2", False),
+        ("127.0.0.1:0", "127.0.0.1:0", False),
+        (":1", "127.0.0.1:1", True),
+        ("127.0.0.1:1", "0.0.0.0:1", True),
+    ],
+)
+def test_addresses_that_cannot_both_be_opened(one: str, other: str, collide: bool) -> None:
+    assert Address.parse(one).collides(Address.parse(other)) is collide
+
+
+TLS = {"tls_listen": (":8443",), "no_auth": True}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"listen": ("127.0.0.1:0", "[::1]:0", "localhost:9999")},
+        {"listen": (":8378",), "no_auth": True},
+        {"api": "off"},
+        {**TLS, "tls_dev": True},
+        {**TLS, "tls_cert": "c.pem", "tls_key": "k.pem"},
+        {**TLS, "tls_dev": True, "listen": ()},
+        {"keepalive_s": 0, "drain_s": 0, "default_ttl_s": 0, "connect_rate": 0},
+        {"default_ttl_s": 30 * DAYS},
+        {"write_timeout_s": 0.001},
+        {"mailbox_capacity": 1, "store_per_token": 1, "store_total": 1},
+    ],
+)
+def test_settings_that_can_be_used(settings: dict[str, Any]) -> None:
+    assert replace(ServeSettings(), **settings) == ServeSettings(**settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"listen": ("8080",)}, "^--listen: '8080' is not an address"),
+        ({"tls_listen": ("x",), "tls_dev": True}, "^--tls-listen: 'x' is not an address"),
+        ({"api": "of"}, "^--api: 'of' is not an address"),
+        ({"listen": ()}, "add --listen HOST:PORT"),
+        ({"listen": (":8378",)}, "^--listen :8378 can be reached.* add --no-auth"),
+        ({"api": "0.0.0.0:8081"}, "^--api 0.0.0.0:8081 can be reached"),
+        ({"tls_listen": ("10.0.0.1:1",), "tls_dev": True}, "^--tls-listen 10.0.0.1:1 can be"),
+        ({"listen": ("127.0.0.1:8081",)}, "--listen 127.0.0.1:8081 and --api 127.0.0.1:8081"),
+        ({"listen": (":8081",), "no_auth": True}, "cannot share a port"),
+        ({"tls_listen": ("127.0.0.1:1",)}, "--tls-listen needs a certificate"),
+        ({**TLS, "tls_cert": "c.pem"}, "add --tls-key FILE"),
+        ({**TLS, "tls_key": "k.pem"}, "add --tls-cert FILE"),
+        ({**TLS, "tls_dev": True, "tls_cert": "c", "tls_key": "k"}, "leave out --tls-cert"),
+        ({"tls_dev": True}, "add --tls-listen"),
+        ({"keepalive_s": -1}, "^--keepalive: "),
+        ({"write_timeout_s": 0}, "^--write-timeout: 0s is too low: at least 1ms"),
+        ({"head_timeout_s": 0}, "^--head-timeout: "),
+        ({"idle_timeout_s": 0}, "^--idle-timeout: "),
+        ({"max_connections": -1}, "^--max-connections: "),
+        ({"connect_rate": -1}, "^--connect-rate: "),
+        ({"default_ttl_s": 31 * DAYS}, "^--default-ttl: 31d is too high: at most 30d"),
+        ({"mailbox_capacity": 0}, "^--mailbox-capacity: "),
+        ({"store_per_token": 0}, "^--store-per-token: "),
+        ({"store_total": 0}, "^--store-total: "),
+        ({"drain_s": -1}, "^--drain: "),
+        ({"log_level": "loud"}, "^--log-level: 'loud' is not one of debug, info"),
+        ({"log_format": "xml"}, "^--log-format: "),
+    ],
+)
+def test_settings_that_cannot(settings: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ConfigError, match=problem):
+        ServeSettings(**settings)
