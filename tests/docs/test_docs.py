@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import re
 from functools import cache
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
 import pytest
 
@@ -15,9 +15,23 @@ from trio_push.config import MAX_TTL_S, ServeSettings
 from trio_push.push import State
 from trio_push.wire.reasons import REASONS
 
+Setting: TypeAlias = dataclasses.Field[Any]
+
 ROOT = Path(__file__).parent.parent.parent
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
+
+
+def is_there(module: str) -> bool:
+    return (ROOT / module.replace(".", "/")).with_suffix(".py").exists()
+
+
+#: page of the reference → the settings that its table lists
+SETTINGS = {"settings.md": dataclasses.fields(ServeSettings)}
+if is_there("trio_push.swarm.settings"):
+    SETTINGS["swarm.md"] = dataclasses.fields(
+        import_module("trio_push.swarm.settings").SwarmSettings
+    )
 
 #: [text](target), not an image of a badge, not inside code
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
@@ -41,40 +55,55 @@ def anchors(page: Path) -> frozenset[str]:
     return frozenset(title.strip().replace(" ", "-") for title in titles)
 
 
-def show(value: Any, unit: str) -> str:
-    """A default as somebody would write it."""
-    if isinstance(value, bool):
-        return "no"
-    if value is None or value == ():
+class Row(NamedTuple):
+    """A line of a table of settings."""
+
+    default: str
+    unit: str
+
+
+@cache
+def settings_table(page: str) -> dict[str, Row]:
+    row = r"^\| `(--[a-z-]+)` \|([^|]*)\|([^|]*)\|[^|]+\|$"
+    found = re.findall(row, reference(page), re.MULTILINE)
+    return {flag: Row(default.strip(" `"), unit.strip()) for flag, default, unit in found}
+
+
+def flag_of(setting: Setting) -> str:
+    """A duration is written with its unit, so the flag has none."""
+    is_duration = setting.metadata["unit"] == "s"
+    key = setting.name.removesuffix("_s") if is_duration else setting.name
+    return "--" + key.replace("_", "-")
+
+
+def shown_default(setting: Setting) -> str:
+    value = setting.default
+    if value in (None, "", ()):
         return "none"
     if isinstance(value, tuple):
-        return ", ".join(f"`{each}`" for each in value)
-    if unit == "s":
-        return f"{value // 3600}h" if value >= 7200 else f"{value}s"
-    return f"`{value}`" if isinstance(value, str) else f"{value:_}"
+        return ", ".join(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if setting.metadata["unit"] == "s":
+        return f"{value // 3600}h" if value and value % 3600 == 0 else f"{value}s"
+    return f"{value:_}" if isinstance(value, int) and value >= 1_000_000 else str(value)
 
 
-def setting_row(field: dataclasses.Field[Any]) -> str:
-    unit = field.metadata["unit"]
-    key = field.name.removesuffix("_s") if unit == "s" else field.name
-    flag = "--" + key.replace("_", "-")
-    kind = "duration" if unit == "s" else unit
-    return f"| `{flag}` | {show(field.default, unit)} | {kind} | {field.metadata['help']} |"
+@pytest.mark.parametrize("page", SETTINGS)
+def test_the_table_of_settings_is_that_of_the_code(page: str) -> None:
+    assert list(settings_table(page)) == [flag_of(setting) for setting in SETTINGS[page]]
 
 
-SETTINGS = dataclasses.fields(ServeSettings)
-
-
-@pytest.mark.parametrize("field", SETTINGS, ids=lambda field: field.name)
-def test_each_setting_is_listed(field: dataclasses.Field[Any]) -> None:
-    rows = reference("settings.md").splitlines()
-    assert setting_row(field) in rows, "docs/reference/settings.md lacks this row"
-
-
-def test_no_setting_is_listed_that_is_not_there() -> None:
-    listed = re.findall(r"^\| `(--[a-z-]+)`", reference("settings.md"), re.MULTILINE)
-    flags = [setting_row(field).split("`")[1] for field in SETTINGS]
-    assert listed == flags, "in the order of trio_push/config.py"
+@pytest.mark.parametrize(
+    ("page", "setting"),
+    [(page, setting) for page, settings in SETTINGS.items() for setting in settings],
+    ids=lambda value: value if isinstance(value, str) else value.name,
+)
+def test_each_setting_is_listed_with_its_default_and_unit(page: str, setting: Setting) -> None:
+    row = settings_table(page)[flag_of(setting)]
+    assert row.default == shown_default(setting)
+    unit = setting.metadata["unit"]
+    assert row.unit == ("duration" if unit == "s" else unit) or not unit
 
 
 def test_the_longest_time_to_live_is_told() -> None:
@@ -102,7 +131,7 @@ def test_each_state_is_listed(state: State) -> None:
 
 
 def test_each_metric_is_listed() -> None:
-    if importlib.util.find_spec("trio_push.watch.metrics") is None:
+    if not is_there("trio_push.watch.metrics"):
         pytest.skip("trio_push/watch/metrics.py is not there yet")
     source = (ROOT / "trio_push/watch/metrics.py").read_text()
     names = set(re.findall(r"\"(trio_push_[a-z_]+)\"", source))
