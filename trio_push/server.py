@@ -16,6 +16,7 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 from functools import partial
+from pathlib import Path
 
 import structlog
 import trio
@@ -162,7 +163,8 @@ class Server:
 
     async def _run_api(self, sock: socket.socket, *, task_status: trio.TaskStatus[None]) -> None:
         try:
-            await serve_api(self.node, [sock], shutdown=self._api_stop, task_status=task_status)
+            listener = trio.SocketListener(trio.socket.from_stdlib_socket(sock))
+            await serve_api(self.node, [listener], shutdown=self._api_stop, task_status=task_status)
         finally:
             self._api_done.set()
 
@@ -211,7 +213,7 @@ def _url(scheme: str, sock: socket.socket) -> str:
 def _tls_context(settings: ServeSettings) -> tuple[ssl.SSLContext | None, str | None]:
     """The context of --tls-listen, and the CA to trust when it is a development one."""
     if settings.tls_dev:
-        return dev_context(settings.tls_dev_dir)
+        return dev_context(Path(settings.tls_dev_dir).expanduser())
     if settings.tls_cert and settings.tls_key:
         return server_context(settings.tls_cert, settings.tls_key), None
     return None, None

@@ -18,9 +18,10 @@ from trio_push.devices.admission import Admission
 from trio_push.devices.connection import Connection
 from trio_push.devices.heartbeat import Heartbeat
 from trio_push.devices.sse import SseTransport
+from trio_push.devices.stream import StreamConnection
 from trio_push.errors import Refusal
-from trio_push.intake.http1 import EVENTS, Http1Intake
-from trio_push.intake.http2 import Http2Intake
+from trio_push.intake.http1 import Http1Intake
+from trio_push.intake.http2 import Http2Connection, Http2Intake
 from trio_push.node import Node
 from trio_push.sockets import (
     WOULD_BLOCK,
@@ -32,7 +33,9 @@ from trio_push.sockets import (
 from trio_push.wire import http1, sse
 from trio_push.wire.apns_response import response_body
 from trio_push.wire.http1 import Request
+from trio_push.wire.http2_events import Request as StreamRequest
 from trio_push.wire.query import split_target, value
+from trio_push.wire.reasons import SHUTDOWN
 from trio_push.wire.tokens import parse_token
 
 log = structlog.get_logger()
@@ -101,7 +104,7 @@ class FrontDoor:
 
     def dismiss_visitors(self) -> None:
         """Let every provider finish what it has begun, and hear no more of it."""
-        self._http2.goaway()
+        self._http2.goaway(SHUTDOWN.name)
         for sock in self.visitors:
             try:
                 sock.shutdown(socket.SHUT_RD)
@@ -122,7 +125,7 @@ class FrontDoor:
                     more = await receive_some(sock)
                     data = data + more if more else b""
                 if data.startswith(PREFACE):
-                    await self._http2.serve(sock, data, patience)
+                    await self._http2.serve(sock, data, patience, self._admit_stream)
                     return None
                 request = await self._http1.serve(sock, data, patience)
                 if request is not None:
@@ -131,28 +134,68 @@ class FrontDoor:
             self.visitors.discard(sock)
         return None
 
+    def _check(self, request: Request | StreamRequest) -> str:
+        """The device token of a request for events; Refusal when it may not come in."""
+        token = parse_token(value(split_target(request.target)[1], b"token"))
+        self._node.directory.check(token)
+        self._admission.check(len(self._node.directory), trio.current_time())
+        return token
+
     async def _admit(self, sock: socket.socket, request: Request) -> Connection | None:
         """Make a device of the connection, or refuse it with Apple's JSON and close."""
         try:
-            token = parse_token(value(split_target(request.target)[1], b"token"))
-            self._node.directory.check(token)
-            self._admission.check(len(self._node.directory), trio.current_time())
+            token = self._check(request)
         except Refusal as refusal:
-            await send_all(sock, refusal_response(refusal))
+            await send_all(sock, _refusal_response(refusal))
             await close_gently(sock)
             return None
-        head = sse.response_head(cors=request.header(b"origin") is not None)
-        await send_all(sock, head)
+        await send_all(sock, sse.response_head(cors=request.header(b"origin") is not None))
         connection = Connection(token, sock, self._sse, self._node.clock.wall())
-        self._node.router.attach(connection)
-        self._heartbeat.add(connection)
+        self._attach(connection)
         return connection
 
+    def _admit_stream(
+        self, http2: Http2Connection, request: StreamRequest
+    ) -> StreamConnection | None:
+        """Make a device of a stream, or refuse it; the rest of its connection goes on."""
+        try:
+            token = self._check(request)
+        except Refusal as refusal:
+            headers = [(b"content-type", b"application/json"), *_refusal_headers(refusal)]
+            body = response_body(refusal)
+            http2.session.respond(request.stream_id, refusal.status, headers, body)
+            return None
+        http2.session.start_stream(request.stream_id, 200, sse.HTTP2_HEADERS)
+        connection = StreamConnection(
+            token,
+            http2,
+            request.stream_id,
+            self._sse,
+            self._node.clock.wall(),
+            self._node.router.delivery,
+        )
+        self._attach(connection)
+        return connection
 
-def refusal_response(refusal: Refusal) -> bytes:
-    """A device's refusal; readable for a page of another origin too."""
-    extra = sse.CORS
+    def _attach(self, connection: Connection) -> None:
+        self._node.router.attach(connection)
+        self._heartbeat.add(connection)
+
+
+def _refusal_headers(refusal: Refusal) -> list[tuple[bytes, bytes]]:
+    """Readable for a page of another origin too."""
+    headers = [sse.ALLOW_ANY_ORIGIN]
     if refusal.retry_after_s is not None:
-        extra += b"Retry-After: %d\r\n" % refusal.retry_after_s
-    body = response_body(refusal)
-    return http1.response(refusal.status, body, b"application/json", extra=extra, close=True)
+        headers.append((b"retry-after", b"%d" % refusal.retry_after_s))
+    return headers
+
+
+def _refusal_response(refusal: Refusal) -> bytes:
+    lines = [b"%b: %b\r\n" % (name.title(), text) for name, text in _refusal_headers(refusal)]
+    return http1.response(
+        refusal.status,
+        response_body(refusal),
+        b"application/json",
+        extra=b"".join(lines),
+        close=True,
+    )

@@ -14,7 +14,7 @@ import trio
 
 from trio_push.errors import ProtocolError
 from trio_push.intake.apns import Answer, ApnsIntake
-from trio_push.sockets import close_gently, receive_some, send_all
+from trio_push.sockets import close_gently, postpone, receive_some, send_all
 from trio_push.watch.health import Health
 from trio_push.wire import http1
 from trio_push.wire.apns_response import http1_response
@@ -23,12 +23,17 @@ from trio_push.wire.query import split_target
 
 EVENTS = b"/events"
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+#: pages of any origin may listen: what browsers ask for before a fetch (CORS)
+PREFLIGHT_HEADERS = [
+    (b"access-control-allow-origin", b"*"),
+    (b"access-control-allow-methods", b"GET, POST, OPTIONS"),
+    (b"access-control-allow-headers", b"*"),
+    (b"access-control-max-age", b"86400"),
+]
 _PREFLIGHT = (
     b"HTTP/1.1 204 No Content\r\n"
-    b"Access-Control-Allow-Origin: *\r\n"
-    b"Access-Control-Allow-Methods: GET, POST, OPTIONS\r\n"
-    b"Access-Control-Allow-Headers: *\r\n"
-    b"Access-Control-Max-Age: 86400\r\n\r\n"
+    + b"".join(b"%b: %b\r\n" % (name.title(), value) for name, value in PREFLIGHT_HEADERS)
+    + b"\r\n"
 )
 
 
@@ -58,31 +63,36 @@ class Http1Intake:
             except ProtocolError as error:
                 await self._give_up(sock, error)
                 return None
-            device = next((r for r in requests if asks_for_events(r)), None)
-            if device is not None:
-                requests = requests[: requests.index(device)]
+            device = None
             if requests:
-                await send_all(sock, b"".join(await self._answers(requests)))
-                if not requests[-1].keep_alive:
-                    await close_gently(sock)
-                    return None
+                device = next((r for r in requests if asks_for_events(r)), None)
+                if device is not None:
+                    requests = requests[: requests.index(device)]
+                await send_all(sock, await self._answers(requests))
             if device is not None:
                 return device
+            if requests and not requests[-1].keep_alive:
+                await close_gently(sock)
+                return None
             if parser.wants_continue():
                 await send_all(sock, _CONTINUE)
             timeout_s = self._idle_timeout_s if parser.idle else self._head_timeout_s
-            patience.deadline = trio.current_time() + timeout_s
-            # One that always has more to say must not keep the others waiting.
-            await trio.lowlevel.checkpoint()
+            postpone(patience, timeout_s)
             data = await receive_some(sock)
         return None
 
-    async def _answers(self, requests: Sequence[Request]) -> list[bytes]:
-        """The response to each request, in order; pushes among them are submitted together."""
+    async def _answers(self, requests: Sequence[Request]) -> bytes:
+        """The responses in order; pushes among the requests are submitted together.
+
+        A checkpoint: one who always has more to say must not keep the others waiting.
+        """
         responses = [self._own_response(request) for request in requests]
         pushes = [r for r, response in zip(requests, responses, strict=True) if response is None]
-        answers = iter(zip(await self._intake.answer(pushes), pushes, strict=True))
-        return [response or _render(*next(answers)) for response in responses]
+        if not pushes:
+            await trio.lowlevel.checkpoint()
+            return b"".join(response for response in responses if response is not None)
+        answers = zip(await self._intake.answer(pushes), pushes, strict=True)
+        return b"".join([response or _render(*next(answers)) for response in responses])
 
     def _own_response(self, request: Request) -> bytes | None:
         """The response to what is no push; None for all that is judged as one."""

@@ -16,7 +16,12 @@ HEAD: Final = (
     b"Cache-Control: no-cache\r\n"
     b"Connection: close\r\n"
 )
-CORS: Final = b"Access-Control-Allow-Origin: *\r\n"
+ALLOW_ANY_ORIGIN: Final = (b"access-control-allow-origin", b"*")
+HTTP2_HEADERS: Final = [
+    (b"content-type", b"text/event-stream"),
+    (b"cache-control", b"no-cache"),
+    ALLOW_ANY_ORIGIN,
+]
 KEEPALIVE: Final = b": keepalive\n\n"
 
 _LINE_END: Final = re.compile(rb"\r\n|\r|\n")
@@ -24,7 +29,7 @@ _LINE_END: Final = re.compile(rb"\r\n|\r|\n")
 
 def response_head(*, cors: bool) -> bytes:
     """The whole response head; `cors` when the request came from a page of another origin."""
-    return HEAD + (CORS if cors else b"") + b"\r\n"
+    return HEAD + (b"Access-Control-Allow-Origin: *\r\n" if cors else b"") + b"\r\n"
 
 
 def event(epoch: bytes, seq: int, payload: bytes, name: str | None) -> bytes:

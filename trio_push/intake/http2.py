@@ -1,0 +1,219 @@
+"""HTTP/2 on the wire listener: many requests and event streams over one connection.
+
+Requests that arrive together are submitted together. An event stream is a stream of the
+connection and not a socket: the front door makes a device of it through `admit`.
+"""
+
+from __future__ import annotations
+
+import math
+import socket
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import trio
+
+from trio_push.errors import ProtocolError
+from trio_push.intake.apns import ApnsIntake
+from trio_push.intake.http1 import EVENTS, PREFLIGHT_HEADERS
+from trio_push.sockets import WOULD_BLOCK, postpone, receive_some
+from trio_push.watch.health import Health
+from trio_push.wire.apns import MAX_PAYLOAD_BYTES
+from trio_push.wire.apns_response import http2_headers
+from trio_push.wire.http2 import H2Session
+from trio_push.wire.http2_events import Event, Headers, Request, Reset, Writable
+from trio_push.wire.query import split_target
+
+#: bytes of answers that a peer has not taken, beyond which no more is read from it
+HIGH_WATER = 256 * 1024
+
+
+class StreamDevice(Protocol):
+    """A device on a stream, as far as its connection needs to know it."""
+
+    def writable(self) -> None:
+        """The stream, or the connection under it, takes more."""
+
+    def lost(self) -> None:
+        """The stream is gone."""
+
+
+#: makes a device of a request for events, or answers it with a refusal (None)
+Admit = Callable[["Http2Connection", Request], StreamDevice | None]
+
+
+class Http2Intake:
+    """Serves HTTP/2 connections, and knows those that are open."""
+
+    def __init__(
+        self, intake: ApnsIntake, health: Health, *, head_timeout_s: float, idle_timeout_s: float
+    ) -> None:
+        self.intake = intake
+        self.health = health
+        self.head_timeout_s = head_timeout_s
+        self.idle_timeout_s = idle_timeout_s
+        self._open: set[Http2Connection] = set()
+
+    async def serve(
+        self, sock: socket.socket, data: bytes, patience: trio.CancelScope, admit: Admit
+    ) -> None:
+        """Serve a connection to its end. `data` is what has been read already.
+
+        Moves the deadline of `patience`, the scope that the caller holds open around this.
+        """
+        connection = Http2Connection(self, sock, admit)
+        self._open.add(connection)
+        try:
+            await connection.run(data, patience)
+        finally:
+            self._open.discard(connection)
+
+    def goaway(self, reason: str) -> None:
+        """Tell every peer to send no more, and why."""
+        for connection in list(self._open):
+            connection.goaway(reason)
+
+
+class Http2Connection:
+    """One connection: reads in its own task, is written to from any."""
+
+    def __init__(self, owner: Http2Intake, sock: socket.socket, admit: Admit) -> None:
+        self._owner = owner
+        self.sock = sock
+        self._admit = admit
+        self.session = H2Session(max_body_bytes=MAX_PAYLOAD_BYTES)
+        #: what the socket has not taken yet
+        self._out = b""
+        self._nursery: trio.Nursery | None = None
+        self._flushing = False
+        self._flushed = trio.Event()
+        self._devices: dict[int, StreamDevice] = {}
+
+    @property
+    def congested(self) -> bool:
+        """Whether the socket takes no more for now."""
+        return bool(self._out)
+
+    async def run(self, data: bytes, patience: trio.CancelScope) -> None:
+        """Serve to the end; the devices on it are told."""
+        try:
+            async with trio.open_nursery() as self._nursery:
+                self._out += self.session.initiate()
+                await self._read(data, patience)
+                if patience.cancel_called:
+                    self.goaway("IdleTimeout")
+                self._nursery.cancel_scope.cancel()
+        finally:
+            devices, self._devices = self._devices, {}
+            for device in devices.values():
+                device.lost()
+
+    async def _read(self, data: bytes, patience: trio.CancelScope) -> None:
+        while data:
+            try:
+                events = self.session.receive(data, now=trio.current_time())
+            except ProtocolError:
+                self.flush()  # GOAWAY says what was wrong
+                return
+            await self._handle(events)
+            self.flush()
+            if len(self._out) > HIGH_WATER:
+                patience.deadline = trio.current_time() + self._owner.head_timeout_s
+                await self._flushed.wait()
+            postpone(patience, self._timeout_s)
+            await trio.lowlevel.checkpoint()
+            data = await receive_some(self.sock)
+
+    @property
+    def _timeout_s(self) -> float:
+        """How long the peer may be silent."""
+        if self._devices:
+            return math.inf
+        busy = self.session.open_streams > 0
+        return self._owner.head_timeout_s if busy else self._owner.idle_timeout_s
+
+    # -- requests
+
+    async def _handle(self, events: Sequence[Event]) -> None:
+        pushes: list[Request] = []
+        for event in events:
+            if isinstance(event, Request):
+                if not self._answer(event):
+                    pushes.append(event)
+            elif isinstance(event, Reset):
+                device = self._devices.pop(event.stream_id, None)
+                if device is not None:
+                    device.lost()
+            elif isinstance(event, Writable):
+                device = self._devices.get(event.stream_id)
+                if device is not None:
+                    device.writable()
+        if not pushes:
+            return
+        answers = await self._owner.intake.answer(pushes)
+        for request, answer in zip(pushes, answers, strict=True):
+            headers = http2_headers(
+                answer.status, answer.apns_id, retry_after_s=answer.retry_after_s
+            )
+            self.session.respond(request.stream_id, answer.status, headers, answer.body)
+
+    def _answer(self, request: Request) -> bool:
+        """Answer what is no push; False for all that is judged as one."""
+        if request.target.startswith(b"/3/"):
+            return False
+        path = split_target(request.target)[0]
+        if request.method == b"OPTIONS":
+            self.session.respond(request.stream_id, 204, PREFLIGHT_HEADERS)
+            return True
+        if request.method not in (b"GET", b"HEAD"):
+            return False
+        if path == EVENTS and request.method == b"GET":
+            device = self._admit(self, request)
+            if device is not None:
+                self._devices[request.stream_id] = device
+            return True
+        found = self._owner.health.answer(path)
+        if found is None:
+            return False
+        headers: Headers = [(b"content-type", found[0])]
+        self.session.respond(request.stream_id, 200, headers, found[1])
+        return True
+
+    def drop_device(self, stream_id: int) -> None:
+        """End the event stream of a device that is to go."""
+        self._devices.pop(stream_id, None)
+        self.session.end(stream_id)
+        self.flush()
+
+    def goaway(self, reason: str) -> None:
+        self.session.goaway(reason)
+        self.flush()
+
+    # -- writing
+
+    def flush(self) -> None:
+        """Send what there is to send, as far as it goes at once; the rest follows by itself."""
+        self._out += self.session.data_to_send()
+        if not self._flushing and not self._send_some() and self._nursery is not None:
+            self._flushing = True
+            self._flushed = trio.Event()
+            self._nursery.start_soon(self._flush_rest, name="flush")
+
+    async def _flush_rest(self) -> None:
+        while not self._send_some():
+            await trio.lowlevel.wait_writable(self.sock)
+        self._flushing = False
+        self._flushed.set()
+        for device in list(self._devices.values()):
+            device.writable()
+
+    def _send_some(self) -> bool:
+        """Whether all is sent, or cannot be any more: the reader notices that the peer went."""
+        try:
+            while self._out:
+                self._out = self._out[self.sock.send(self._out) :]
+        except WOULD_BLOCK:
+            return False
+        except OSError:
+            self._out = b""
+        return True
