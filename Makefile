@@ -16,7 +16,7 @@ help:
 	@echo 'make test      run all tests and checks on every Python found, with tox'
 	@echo 'make lint      check style, types and documentation only'
 	@echo 'make format    mend the style'
-	@echo 'make loadtest  measure on this machine; ARGS="idle --json idle.json" chooses what'
+	@echo 'make loadtest  measure on this machine: ARGS="idle --json idle.json" says what'
 	@echo 'make clean     remove everything that was built or installed here'
 
 demo: .venv/.installed

@@ -19,8 +19,11 @@ from typing import NamedTuple
 import hypothesis
 import pytest
 
-# How long one example takes says nothing on a machine that runs other things too.
-hypothesis.settings.register_profile("trio-push", deadline=None)
+# How long one example takes says nothing on a machine that runs other things too. All else is
+# as hypothesis has it, which in CI is to try the same examples each time.
+hypothesis.settings.register_profile(
+    "trio-push", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
 hypothesis.settings.load_profile("trio-push")
 
 JS_PACKAGES = Path(__file__).parent / "interop" / "js" / "node_modules"

@@ -1,4 +1,4 @@
-"""What is installed is what is in the tree: no file left out of the wheel, a command that starts."""
+"""What is installed is what is in the tree: the wheel is whole, and its command starts."""
 
 from __future__ import annotations
 

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import pytest
 
 from trio_push.config import MAX_TTL_S, ServeSettings
 from trio_push.push import State
+from trio_push.settings import Setting, settings_of
 from trio_push.wire.reasons import REASONS
-
-Setting: TypeAlias = dataclasses.Field[Any]
 
 ROOT = Path(__file__).parent.parent.parent
 DOCS = ROOT / "docs"
@@ -27,13 +25,12 @@ def is_there(module: str) -> bool:
 
 
 #: page of the reference → the settings that its table lists
-SETTINGS = {"settings.md": dataclasses.fields(ServeSettings)}
+SETTINGS = {"settings.md": settings_of(ServeSettings)}
 if is_there("trio_push.swarm.settings"):
-    SETTINGS["swarm.md"] = dataclasses.fields(
-        import_module("trio_push.swarm.settings").SwarmSettings
-    )
+    SETTINGS["swarm.md"] = settings_of(import_module("trio_push.swarm.settings").SwarmSettings)
 
-#: [text](target), not an image of a badge, not inside code
+
+#: [text](target), pictures too
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#{1,6} +(.+)$", re.MULTILINE)
 FENCE = re.compile(r"^( *)```.*?^\1```", re.MULTILINE | re.DOTALL)
@@ -69,41 +66,20 @@ def settings_table(page: str) -> dict[str, Row]:
     return {flag: Row(default.strip(" `"), unit.strip()) for flag, default, unit in found}
 
 
-def flag_of(setting: Setting) -> str:
-    """A duration is written with its unit, so the flag has none."""
-    is_duration = setting.metadata["unit"] == "s"
-    key = setting.name.removesuffix("_s") if is_duration else setting.name
-    return "--" + key.replace("_", "-")
-
-
-def shown_default(setting: Setting) -> str:
-    value = setting.default
-    if value in (None, "", ()):
-        return "none"
-    if isinstance(value, tuple):
-        return ", ".join(value)
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if setting.metadata["unit"] == "s":
-        return f"{value // 3600}h" if value and value % 3600 == 0 else f"{value}s"
-    return f"{value:_}" if isinstance(value, int) and value >= 1_000_000 else str(value)
-
-
 @pytest.mark.parametrize("page", SETTINGS)
 def test_the_table_of_settings_is_that_of_the_code(page: str) -> None:
-    assert list(settings_table(page)) == [flag_of(setting) for setting in SETTINGS[page]]
+    assert list(settings_table(page)) == [setting.flag for setting in SETTINGS[page]]
 
 
 @pytest.mark.parametrize(
     ("page", "setting"),
     [(page, setting) for page, settings in SETTINGS.items() for setting in settings],
-    ids=lambda value: value if isinstance(value, str) else value.name,
+    ids=lambda value: value if isinstance(value, str) else value.field,
 )
 def test_each_setting_is_listed_with_its_default_and_unit(page: str, setting: Setting) -> None:
-    row = settings_table(page)[flag_of(setting)]
-    assert row.default == shown_default(setting)
-    unit = setting.metadata["unit"]
-    assert row.unit == ("duration" if unit == "s" else unit) or not unit
+    row = settings_table(page)[setting.flag]
+    assert row.default == (setting.show(setting.default) or "none")
+    assert row.unit == ("duration" if setting.unit == "s" else setting.unit)
 
 
 def test_the_longest_time_to_live_is_told() -> None:
@@ -130,14 +106,16 @@ def test_each_state_is_listed(state: State) -> None:
     assert re.search(rf"^\| `{word}` \| ", page, re.MULTILINE)
 
 
-def test_each_metric_is_listed() -> None:
+def test_the_table_of_metrics_is_that_of_the_code() -> None:
     if not is_there("trio_push.watch.metrics"):
         pytest.skip("trio_push/watch/metrics.py is not there yet")
-    source = (ROOT / "trio_push/watch/metrics.py").read_text()
-    names = set(re.findall(r"\"(trio_push_[a-z_]+)\"", source))
-    assert names, "metrics are named trio_push_…"
-    page = reference("metrics.md")
-    assert not {name for name in names if f"`{name}`" not in page}
+    row = r"^\| `(\w+)` \| (\w+) \|([^|]*)\| [^|]+ \|$"
+    listed = [
+        (name, type_, tuple(re.findall(r"\w+", labels)))
+        for name, type_, labels in re.findall(row, reference("metrics.md"), re.MULTILINE)
+    ]
+    metrics = import_module("trio_push.watch.metrics").METRICS
+    assert listed == [(metric.name, metric.type, metric.labels) for metric in metrics]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -179,7 +179,8 @@ def test_other_headers_may_repeat() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [b"apns-collapse-id", b"apns-expiration", b"apns-id", b"apns-priority", b"apns-push-type"]
+    "name",
+    [b"apns-collapse-id", b"apns-expiration", b"apns-id", b"apns-priority", b"apns-push-type"],
 )
 def test_an_empty_header_is_as_good_as_absent(name: bytes) -> None:
     push, bare = read((name, b"")), read()
