@@ -179,7 +179,8 @@ def test_other_headers_may_repeat() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [b"apns-collapse-id", b"apns-expiration", b"apns-id", b"apns-priority", b"apns-push-type"]
+    "name",
+    [b"apns-collapse-id", b"apns-expiration", b"apns-id", b"apns-priority", b"apns-push-type"],
 )
 def test_an_empty_header_is_as_good_as_absent(name: bytes) -> None:
     push, bare = read((name, b"")), read()
@@ -263,7 +264,7 @@ def test_the_order_of_the_checks() -> None:
     mend = [
         ("BadPath", lambda: request.update(path=b"/3/device/xy")),
         ("MethodNotAllowed", lambda: request.update(method=b"POST")),
-        ("DuplicateHeaders", lambda: repeated.clear()),
+        ("DuplicateHeaders", repeated.clear),
         ("BadMessageId", lambda: headers.pop(b"apns-id")),
         ("InvalidPushType", lambda: headers.pop(b"apns-push-type")),
         ("BadExpirationDate", lambda: headers.pop(b"apns-expiration")),

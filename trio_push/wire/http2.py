@@ -18,7 +18,6 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Final
 
 import h2.events
-import msgspec
 from h2.errors import ErrorCodes
 from h2.exceptions import H2Error, StreamClosedError
 from hyperframe.exceptions import HyperframeError
@@ -26,47 +25,13 @@ from hyperframe.exceptions import HyperframeError
 from trio_push.errors import ProtocolError
 from trio_push.wire.calm import Calm
 from trio_push.wire.h2_server import ServerConnection
-
-Headers = list[tuple[bytes, bytes]]
+from trio_push.wire.http2_events import Event, Headers, Leaving, Request, Reset, Writable
 
 #: what Apple's servers advertise
 MAX_STREAMS: Final = 1000
 #: of a body that is too large this much more is thrown away before its stream is reset: a
 #: client that is still sending may not read its answer
 MAX_DISCARDED_BYTES: Final = 1024 * 1024
-
-
-class Request(msgspec.Struct, frozen=True):
-    """A whole request. Names of headers are in lower case, pseudo-headers are not among them."""
-
-    stream_id: int
-    method: bytes
-    #: as sent, and not necessarily ASCII; empty with CONNECT
-    path: bytes
-    #: `:authority`; empty if the client sent `host` instead
-    authority: bytes
-    headers: Headers
-    #: cut off one byte beyond the session's limit
-    body: bytes
-
-
-class Reset(msgspec.Struct, frozen=True):
-    """A reported request's stream is gone: nobody waits for the answer."""
-
-    stream_id: int
-
-
-class Writable(msgspec.Struct, frozen=True):
-    """A stream whose `send()` took less than it was given takes more now."""
-
-    stream_id: int
-
-
-class Leaving(msgspec.Struct, frozen=True):
-    """The peer sends no new requests (GOAWAY); it still reads the answers it is owed."""
-
-
-Event = Request | Reset | Writable | Leaving
 
 
 #: takes an event of h2's (each handler another kind) and appends what it means to the list
@@ -143,7 +108,7 @@ class H2Session:
                 raise ProtocolError("too many resets, pings or settings")
         except (H2Error, HyperframeError) as exc:
             self._broken = True
-            raise ProtocolError(f"HTTP/2: {exc}") from exc
+            raise ProtocolError(f"HTTP/2 {type(exc).__name__}: {exc}") from exc
         except ProtocolError:
             self._broken = True
             raise
@@ -286,7 +251,7 @@ class H2Session:
         request = Request(
             stream_id=stream_id,
             method=stream.method,
-            path=pseudo.get(b":path", b""),
+            target=pseudo.get(b":path", b""),
             authority=pseudo.get(b":authority", b""),
             headers=stream.fields[len(pseudo) :],
             body=stream.body,
