@@ -109,7 +109,9 @@ def dev_context(directory: str | Path, *, now: datetime | None = None) -> DevTls
     try:
         directory.mkdir(parents=True, exist_ok=True)
         ca = _load_or_make_ca(directory / "ca-key.pem", now)
-        _publish(ca_path, ca.certificate.public_bytes(_PEM), mode=0o644)
+        public = ca.certificate.public_bytes(_PEM)
+        if not ca_path.exists() or ca_path.read_bytes() != public:
+            _publish(ca_path, public, mode=0o644)
         if not _still_good(server_path, ca, now):
             _publish(server_path, _issue(ca, now).to_pem(), mode=0o600)
     except OSError as exc:

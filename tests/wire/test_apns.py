@@ -264,7 +264,7 @@ def test_the_order_of_the_checks() -> None:
     mend = [
         ("BadPath", lambda: request.update(path=b"/3/device/xy")),
         ("MethodNotAllowed", lambda: request.update(method=b"POST")),
-        ("DuplicateHeaders", lambda: repeated.clear()),
+        ("DuplicateHeaders", repeated.clear),
         ("BadMessageId", lambda: headers.pop(b"apns-id")),
         ("InvalidPushType", lambda: headers.pop(b"apns-push-type")),
         ("BadExpirationDate", lambda: headers.pop(b"apns-expiration")),

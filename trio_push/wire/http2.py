@@ -108,7 +108,7 @@ class H2Session:
                 raise ProtocolError("too many resets, pings or settings")
         except (H2Error, HyperframeError) as exc:
             self._broken = True
-            raise ProtocolError(f"HTTP/2: {exc}") from exc
+            raise ProtocolError(f"HTTP/2 {type(exc).__name__}: {exc}") from exc
         except ProtocolError:
             self._broken = True
             raise
