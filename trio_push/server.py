@@ -21,7 +21,6 @@ from pathlib import Path
 import structlog
 import trio
 
-from trio_push.api.serve import serve_api
 from trio_push.banner import Addresses
 from trio_push.capacity import capacity, file_limit, raise_file_limit
 from trio_push.clock import Clock
@@ -162,6 +161,9 @@ class Server:
                             listeners.start_soon(Acceptor(sock, serve_tls, handlers).run)
 
     async def _run_api(self, sock: socket.socket, *, task_status: trio.TaskStatus[None]) -> None:
+        # Here and not above: Quart and Hypercorn take half a second to import.
+        from trio_push.api.serve import serve_api
+
         try:
             listener = trio.SocketListener(trio.socket.from_stdlib_socket(sock))
             await serve_api(self.node, [listener], shutdown=self._api_stop, task_status=task_status)

@@ -181,13 +181,17 @@ async def test_abandon_counts_as_lost(autojump_clock: MockClock, node: Node) -> 
 
 
 async def test_no_room(autojump_clock: MockClock, node: Node) -> None:
-    node.router.check_room()
+    node.router.check_room(push())
     node.router._store_total = 1
     await submit(node, push())
     with pytest.raises(Refusal) as info:
-        node.router.check_room()
+        node.router.check_room(push(token="bb"))
     assert info.value.status == 503
     assert info.value.retry_after_s
+    attach(node, FakeDevice("cc"))
+    node.router.check_room(push(token="cc"))
+    with pytest.raises(Refusal):
+        node.router.check_room(push(token="cc", not_before=T0 + 5))
 
 
 def test_now_or_never_is_not_storable() -> None:

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import socket
+from typing import Protocol
+
 import trio
 
 from trio_push.devices.connection import Connection, Transport
 from trio_push.devices.delivery import Delivery
-from trio_push.intake.http2 import Http2Connection
+
+
+class Streams(Protocol):
+    """The connection that carries the stream, and others beside it."""
+
+    sock: socket.socket
+
+    def send(self, stream_id: int, data: bytes) -> int:
+        """Send what flow control and the socket let through at once: the bytes taken."""
+
+    def drop_device(self, stream_id: int) -> None:
+        """End the stream."""
 
 
 class StreamConnection(Connection):
@@ -17,7 +31,7 @@ class StreamConnection(Connection):
     def __init__(
         self,
         token: str,
-        http2: Http2Connection,
+        http2: Streams,
         stream_id: int,
         transport: Transport,
         connected_at: float,
@@ -37,10 +51,9 @@ class StreamConnection(Connection):
     def send(self, data: bytes) -> int:
         if self._is_closed:
             raise BrokenPipeError
-        taken = 0 if self._http2.congested else self._http2.session.send(self._stream_id, data)
+        taken = self._http2.send(self._stream_id, data)
         if not taken:
             raise BlockingIOError
-        self._http2.flush()
         return taken
 
     async def wait_writable(self) -> None:

@@ -83,7 +83,7 @@ class ApnsIntake:
         )
         try:
             self._node.directory.check(push.token)
-            self._node.router.check_room()
+            self._node.router.check_room(push)
         except Refusal as refusal:
             raise PushRefused.of(refusal, push.id) from None
         return push

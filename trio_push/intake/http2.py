@@ -89,11 +89,6 @@ class Http2Connection:
         self._flushed = trio.Event()
         self._devices: dict[int, StreamDevice] = {}
 
-    @property
-    def congested(self) -> bool:
-        """Whether the socket takes no more for now."""
-        return bool(self._out)
-
     async def run(self, data: bytes, patience: trio.CancelScope) -> None:
         """Serve to the end; the devices on it are told."""
         try:
@@ -178,6 +173,14 @@ class Http2Connection:
         headers: Headers = [(b"content-type", found[0])]
         self.session.respond(request.stream_id, 200, headers, found[1])
         return True
+
+    def send(self, stream_id: int, data: bytes) -> int:
+        """Send part of an event stream: the bytes taken, 0 while the socket takes no more."""
+        if self._out:
+            return 0
+        taken = self.session.send(stream_id, data)
+        self.flush()
+        return taken
 
     def drop_device(self, stream_id: int) -> None:
         """End the event stream of a device that is to go."""

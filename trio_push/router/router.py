@@ -206,9 +206,9 @@ class Router:
         """Whether `n` more pushes may be held."""
         return len(self._store) + n <= self._store_total
 
-    def check_room(self) -> None:
-        """Raise Refusal when no further push may be held."""
-        if not self.has_room():
+    def check_room(self, push: Push) -> None:
+        """Raise Refusal when the push would have to be held and no more may be."""
+        if not self.has_room() and (push.not_before or self._directory.get(push.token) is None):
             detail = f"{self._store_total} pushes are held, the most this node takes"
             raise Refusal(SERVICE_UNAVAILABLE, detail, retry_after_s=ROOM_RETRY_AFTER_S)
 

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from os import urandom
 from typing import Final
-from random import getrandbits
 
 from trio_push.config import MAX_TTL_S
 from trio_push.errors import Refusal
@@ -117,11 +117,8 @@ def read_push(
 
 
 def new_apns_id() -> str:
-    """A random UUID (version 4), in a quarter of the time that uuid.uuid4() takes.
-
-    It has to be unique and not secret: who may recall by it may recall everything.
-    """
-    digits = f"{getrandbits(128):032x}"
+    """A random UUID (version 4), in a third of the time that uuid.uuid4() takes."""
+    digits = urandom(16).hex()
     variant = "89ab"[int(digits[16], 16) & 3]
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
 
