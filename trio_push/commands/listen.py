@@ -179,8 +179,9 @@ def print_json(event: ServerSentEvent) -> None:
 
 def print_pretty(event: ServerSentEvent) -> None:
     """When it came, event and id; then the data, indented and in colours if it is JSON."""
-    head = Text(datetime.now().astimezone().strftime("%H:%M:%S.%f")[:-3], "dim")
-    head.append(f"  {_printable(event.event)}", "bold").append(f"  {_printable(event.id)}", "dim")
+    now = datetime.now().astimezone().strftime("%H:%M:%S.%f")[:-3]
+    parts = [(now, "dim"), (_printable(event.event), "bold"), (_printable(event.id), "dim")]
+    head = Text("  ").join(Text(*part) for part in parts)
     try:
         data = Text(_printable(json.dumps(event.json(), indent=2, ensure_ascii=False)))
         JSONHighlighter().highlight(data)

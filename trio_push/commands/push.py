@@ -216,8 +216,10 @@ class Report:
 
 def _line(answer: Answer) -> Text:
     """An answer for people."""
-    text = Text(answer.outcome, "green" if answer.is_accepted else "red")
-    text.append(f"  {answer.token or 'broadcast'}", "default")
-    if answer.reason is not None:
-        text.append(f"  {answer.status} {answer.reason}", "bold")
-    return text.append(f"  {answer.id or ''}", "dim")
+    parts = [
+        (answer.outcome, "green" if answer.is_accepted else "red"),
+        (answer.token or "broadcast", ""),
+        (f"{answer.status} {answer.reason}" if answer.reason else "", "bold"),
+        (answer.id or "", "dim"),
+    ]
+    return Text("  ").join(Text(*part) for part in parts if part[0])
