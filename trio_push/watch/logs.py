@@ -96,7 +96,9 @@ def _console_renderer(stream: TextIO) -> Processor:
 
 
 def _json_renderer(logger: Any, method: str, event: MutableMapping[str, Any]) -> bytes:
-    return orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS)
+    """A line that begins with what people look for first."""
+    head = {key: event.pop(key) for key in ("timestamp", "level", "event")}
+    return orjson.dumps({**head, **event}, default=str, option=orjson.OPT_NON_STR_KEYS)
 
 
 def _logger_factory(stream: TextIO, *, text: bool) -> Any:

@@ -1,0 +1,279 @@
+"""`push` against a server: what it sends, what it prints, how it ends."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.commands.conftest import FakeServer, Reply, Seen, json_reply
+from trio_push.commands.orders import Answer
+from trio_push.commands.push import PushSettings, Report, run
+from trio_push.errors import ConfigError, Unreachable
+
+DEAD = "dead00"
+
+
+def apns(request: Seen) -> Reply:
+    """As the wire listener answers; the device `DEAD` is unregistered."""
+    headers = {"apns-id": request.headers.get("apns-id", "an-id")}
+    if request.path.endswith(DEAD):
+        return json_reply(410, {"reason": "Unregistered", "timestamp": 1}, **headers)
+    return Reply(200, headers)
+
+
+def api(request: Seen) -> Reply:
+    """As the API answers."""
+    if request.path == "/stats":
+        return Reply(404)
+    body = json.loads(request.body)
+    if body.get("broadcast"):
+        return json_reply(200, {"id": "b", "outcomes": {"delivered": 7, "queued": 1}})
+    if body["token"] == "bad":
+        problem = {"title": "Bad token", "status": 400, "reason": "BadDeviceToken"}
+        return json_reply(400, problem)
+    if body["token"] == DEAD:
+        result = {"token": DEAD, "outcome": "refused", "reason": "Unregistered"}
+    else:
+        result = {"token": body["token"], "outcome": "delayed" if "delay_s" in body else "stored"}
+    answer = {"id": body.get("id", "made"), "outcomes": {}, "results": [result]}
+    return json_reply(200, answer)
+
+
+def settings(server: FakeServer, **given: Any) -> PushSettings:
+    return PushSettings(url=server.url, **given)
+
+
+@pytest.mark.parametrize(("via", "version"), [("apns", "1.1"), ("apns-h2", "2")])
+async def test_one_push_as_a_provider_sends_it(
+    server: FakeServer, via: str, version: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.answer = apns
+    code = await run(settings(server, via=via, id="x-1"), "c0ffee", '{"mdm": "magic"}')
+    assert code == 0
+    (request,) = server.seen
+    assert request.http_version == version
+    assert (request.method, request.path) == ("POST", "/3/device/c0ffee")
+    assert request.body == b'{"mdm": "magic"}'
+    assert capsys.readouterr().out == "accepted  c0ffee  x-1\n"
+
+
+async def test_every_flag_becomes_its_header(server: FakeServer) -> None:
+    server.answer = apns
+    given: dict[str, Any] = {
+        "topic": "com.example",
+        "expiration": 1900000000,
+        "priority": 5,
+        "collapse_id": "c",
+        "id": "i",
+    }
+    await run(settings(server, **given), "c0ffee")
+    (request,) = server.seen
+    headers = {name: value for name, value in request.headers.items() if name.startswith("apns-")}
+    assert headers == {
+        "apns-topic": "com.example",
+        "apns-expiration": "1900000000",
+        "apns-priority": "5",
+        "apns-collapse-id": "c",
+        "apns-id": "i",
+    }
+    assert request.body == b'{"mdm":"hello"}'
+
+
+async def test_a_refused_push_says_why_and_ends_with_1(
+    server: FakeServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.answer = apns
+    assert await run(settings(server, id="i"), DEAD) == 1
+    assert capsys.readouterr().out == "refused  dead00  410 Unregistered  i\n"
+
+
+async def test_by_the_api(server: FakeServer, capsys: pytest.CaptureFixture[str]) -> None:
+    server.answer = api
+    wanted = settings(server, via="api", ttl_s=60, delay_s=5, event="ping", collapse_id="c")
+    assert await run(wanted, "c0ffee", "just text") == 0
+    stats, request = server.seen
+    assert (stats.path, request.path) == ("/stats", "/v1/push")
+    assert request.headers["content-type"] == "application/json"
+    assert json.loads(request.body) == {
+        "token": "c0ffee",
+        "payload": "just text",
+        "ttl_s": 60,
+        "delay_s": 5,
+        "event": "ping",
+        "collapse_id": "c",
+    }
+    assert capsys.readouterr().out == "delayed  c0ffee  made\n"
+
+
+@pytest.mark.parametrize(
+    ("token", "status", "reason"), [(DEAD, 200, "Unregistered"), ("bad", 400, "BadDeviceToken")]
+)
+async def test_the_api_refuses(
+    server: FakeServer,
+    token: str,
+    status: int,
+    reason: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    server.answer = api
+    assert await run(settings(server, via="api", json=True), token) == 1
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["outcome"], answer["status"], answer["reason"]) == ("refused", status, reason)
+
+
+async def test_a_broadcast_tells_how_many_got_it(
+    server: FakeServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.answer = api
+    assert await run(settings(server, via="api", broadcast=True), '{"all": 1}') == 0
+    assert json.loads(server.seen[-1].body) == {"broadcast": True, "payload": {"all": 1}}
+    assert capsys.readouterr().out == "7 delivered, 1 queued  broadcast  b\n"
+
+
+async def test_the_api_is_found_through_the_wire_listener(server: FakeServer) -> None:
+    port = server.url.rpartition(":")[2]
+
+    def answer(request: Seen) -> Reply:
+        if request.path == "/stats":
+            return json_reply(200, {"api": f"http://0.0.0.0:{port}"})
+        return api(request)
+
+    server.answer = answer
+    assert await run(settings(server, via="api"), "c0ffee") == 0
+    assert server.seen[-1].headers["host"] == f"127.0.0.1:{port}"
+
+
+async def test_a_server_without_an_api_is_named(server: FakeServer) -> None:
+    server.answer = lambda _: json_reply(200, {"api": None})
+    with pytest.raises(ConfigError, match=r"tells of no API \(/stats\)"):
+        await run(settings(server, via="api"), "c0ffee")
+
+
+async def test_a_server_that_is_not_there() -> None:
+    with pytest.raises(Unreachable, match=r"^http://127.0.0.1:1 does not answer: Connection ref"):
+        await run(PushSettings(url="http://127.0.0.1:1"), "c0ffee")
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    lines = [{"token": f"{n:02x}", "payload": {"n": n}} for n in range(100)]
+    lines += [{"token": DEAD, "payload": "text", "priority": 1}] * 2
+    path = tmp_path / "pushes.ndjson"
+    path.write_text("\n".join(map(json.dumps, lines)) + "\n\n")
+    return path
+
+
+async def test_many_from_a_file(
+    server: FakeServer, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.answer = apns
+    assert await run(settings(server, file=str(file), topic="t", priority=5)) == 1
+    by_path = {request.path: request for request in server.seen}
+    assert len(server.seen) == 102
+    assert by_path["/3/device/63"].body == b'{"n": 99}'
+    assert by_path["/3/device/63"].headers["apns-priority"] == "5"
+    assert by_path["/3/device/" + DEAD].body == b"text"
+    assert by_path["/3/device/" + DEAD].headers["apns-priority"] == "1"
+    assert {request.headers["apns-topic"] for request in server.seen} == {"t"}
+    *refused, total, reason = capsys.readouterr().out.splitlines()
+    assert refused == ["refused  dead00  410 Unregistered  an-id"] * 2
+    assert total.startswith("102 pushes in ")
+    assert total.endswith("s: 100 accepted, 2 refused")
+    assert reason.split() == ["2", "Unregistered"]
+
+
+async def test_many_as_json_lines(
+    server: FakeServer, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.answer = apns
+    assert await run(settings(server, file=str(file), json=True)) == 1
+    out, err = capsys.readouterr()
+    answers = [json.loads(line) for line in out.splitlines()]
+    assert sum(answer["outcome"] == "accepted" for answer in answers) == 100
+    assert "102 pushes" in err
+
+
+async def test_a_bad_line_is_named_and_those_before_it_are_sent(
+    server: FakeServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.answer = apns
+    path = tmp_path / "p"
+    path.write_text('{"token":"01"}\n{"token":"02"}\n{"tokn":"03"}\n{"token":"04"}')
+    with pytest.raises(ConfigError, match=r"/p:3: not a push: .*unknown field `tokn`"):
+        await run(settings(server, file=str(path)))
+    assert {request.path[-2:] for request in server.seen} == {"01", "02"}
+    assert capsys.readouterr().out.startswith("2 pushes in ")
+
+
+async def test_a_server_that_goes_away_ends_it(
+    server: FakeServer, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(Unreachable, match="does not answer"):
+        await run(PushSettings(url="http://127.0.0.1:1", file=str(file)))
+    assert capsys.readouterr().out.startswith("0 pushes in ")
+
+
+@pytest.mark.parametrize(
+    ("given", "words", "problem"),
+    [
+        ({}, (), "no device: give a TOKEN"),
+        ({"file": "f"}, ("c0ffee",), "leave out TOKEN and PAYLOAD"),
+        ({"broadcast": True, "via": "api"}, ("c0ffee", "{}"), "leave out TOKEN"),
+        ({"broadcast": True}, ("{}",), "--broadcast is nothing that APNs knows: add --via api"),
+        ({"delay_s": 1}, ("c0ffee",), "--delay is nothing that APNs knows"),
+        ({"event": "e"}, ("c0ffee",), "--event is nothing that APNs knows"),
+        ({"file": "/nowhere"}, (), "--file /nowhere cannot be read: No such file"),
+        ({"ca": "/nowhere"}, ("c0ffee",), "--ca /nowhere cannot be used: No such file"),
+    ],
+)
+async def test_what_cannot_be_asked(
+    given: dict[str, Any], words: tuple[str, ...], problem: str
+) -> None:
+    with pytest.raises(ConfigError, match=problem):
+        await run(PushSettings(url="http://127.0.0.1:1", **given), *words)
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ({"ttl_s": 1, "expiration": 1}, "leave one out"),
+        ({"file": "f", "id": "i"}, "leave out --file"),
+        ({"file": "f", "broadcast": True}, "leave out --file"),
+    ],
+)
+def test_settings_that_contradict_each_other(given: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ConfigError, match=problem):
+        PushSettings(**given)
+
+
+@pytest.mark.parametrize(
+    ("stdin", "sent"), [(b'{"a": 1}\n', b'{"a": 1}'), ("grüß\n".encode(), "grüß".encode())]
+)
+async def test_a_payload_from_stdin(
+    server: FakeServer, stdin: bytes, sent: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.answer = apns
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+    assert await run(settings(server), "c0ffee", "-") == 0
+    assert server.seen[0].body == sent
+
+
+async def test_a_payload_on_stdin_that_is_no_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\xff")))
+    with pytest.raises(ConfigError, match="not UTF-8"):
+        await run(PushSettings(), "c0ffee", "-")
+
+
+def test_a_report_without_pushes(capsys: pytest.CaptureFixture[str]) -> None:
+    Report(as_json=False, refused_only=True).sum_up(0)
+    assert capsys.readouterr().out == "0 pushes in 0.0s: none\n"
+
+
+def test_markup_in_an_answer_is_text(capsys: pytest.CaptureFixture[str]) -> None:
+    Report(as_json=False, refused_only=False).add(Answer("[red]", "[/]", 200, "accepted"))
+    assert capsys.readouterr().out == "accepted  [red]  [/]\n"

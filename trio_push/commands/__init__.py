@@ -1,0 +1,1 @@
+"""The commands of `trio-push`, a module each; imported by `trio_push.cli` when one runs."""
