@@ -1,0 +1,375 @@
+"""The server under whatever a client may do to it: nothing else is harmed, and it ends in time."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import AsyncIterator
+from functools import partial
+
+import h2.config
+import h2.connection
+import h2.events
+import httpx
+import pytest
+import trio
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.api.conftest import Running, serving
+from tests.api.fakes import FakeNode
+from trio_push.api import serve
+
+PUSH = b'{"token": "aa", "payload": 1}'
+
+
+async def connect(api: Running) -> trio.SocketStream:
+    return await trio.open_tcp_stream(api.host, api.port)
+
+
+async def read_all(stream: trio.SocketStream) -> bytes:
+    """What comes until the server closes, or resets."""
+    data = b""
+    with trio.fail_after(5):
+        try:
+            async for chunk in stream:
+                data += chunk
+        except trio.BrokenResourceError:
+            pass
+    return data
+
+
+async def assert_alive(api: Running) -> None:
+    async with httpx.AsyncClient(base_url=api.url) as client:
+        assert (await client.get("/healthz")).status_code == 200
+
+
+class Http2Client:
+    """A client that may send what a decent one would not."""
+
+    def __init__(self, stream: trio.SocketStream) -> None:
+        self.stream = stream
+        config = h2.config.H2Configuration(
+            client_side=True,
+            header_encoding="utf-8",
+            validate_outbound_headers=False,
+            normalize_outbound_headers=False,
+        )
+        self.h2 = h2.connection.H2Connection(config)
+        self.h2.initiate_connection()
+        self.statuses: dict[int, int] = {}
+        self.bodies: dict[int, bytes] = {}
+        self.resets: dict[int, int] = {}
+        self.ended: set[int] = set()
+        self.goaway = False
+
+    async def flush(self) -> None:
+        await self.stream.send_all(self.h2.data_to_send())
+
+    async def request(self, headers: dict[str, str | bytes], *, end: bool = True) -> int:
+        stream_id = self.h2.get_next_available_stream_id()
+        head = {":method": "GET", ":scheme": "http", ":authority": "x", ":path": "/healthz"}
+        pairs = [(k, v) for k, v in {**head, **headers}.items() if v]
+        self.h2.send_headers(stream_id, pairs, end_stream=end)
+        await self.flush()
+        return stream_id
+
+    async def read(self) -> bool:
+        """Take in what comes next; False at the end."""
+        with trio.fail_after(5):
+            data = await self.stream.receive_some()
+        if not data:
+            return False
+        for event in self.h2.receive_data(data):
+            match event:
+                case h2.events.ResponseReceived():
+                    self.statuses[event.stream_id] = int(dict(event.headers)[":status"])
+                case h2.events.DataReceived():
+                    body = self.bodies.get(event.stream_id, b"")
+                    self.bodies[event.stream_id] = body + event.data
+                    self.h2.acknowledge_received_data(
+                        event.flow_controlled_length, event.stream_id
+                    )
+                case h2.events.StreamEnded():
+                    self.ended.add(event.stream_id)
+                case h2.events.StreamReset():
+                    self.resets[event.stream_id] = event.error_code
+                case h2.events.ConnectionTerminated():
+                    self.goaway = True
+        await self.flush()
+        return True
+
+    async def status(self, stream_id: int) -> int:
+        while stream_id not in self.ended:
+            assert await self.read(), "the server closed the connection"
+        return self.statuses[stream_id]
+
+
+@pytest.fixture
+async def http2(api: Running) -> AsyncIterator[Http2Client]:
+    async with await connect(api) as stream:
+        client = Http2Client(stream)
+        await client.flush()
+        yield client
+
+
+# -- single requests that end a Hypercorn worker under trio
+
+UPGRADE = (
+    b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+)
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        pytest.param(UPGRADE + b"Sec-WebSocket-Protocol: \xff\r\n\r\n", id="subprotocol"),
+        pytest.param(UPGRADE + b"\r\nx", id="trailing-byte"),
+        pytest.param(b"GET ?x HTTP/1.1\r\nHost: x\r\n\r\n", id="no-path"),
+        pytest.param(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", id="tls"),
+        pytest.param(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\xff" * 100, id="bad-frames"),
+        pytest.param(b"POST /v1/push HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n", id="cl"),
+    ],
+)
+async def test_no_request_ends_the_server(api: Running, request_bytes: bytes) -> None:
+    async with await connect(api) as stream, await connect(api) as bystander:
+        await stream.send_all(request_bytes)
+        await stream.send_eof()
+        await read_all(stream)
+        await bystander.send_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert (await read_all(bystander)).startswith(b"HTTP/1.1 200")
+    await assert_alive(api)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        pytest.param({":path": b"/caf\xc3\xa9"}, id="path-not-ascii"),
+        pytest.param({":method": "CONNECT", ":path": "", ":scheme": ""}, id="connect"),
+    ],
+)
+async def test_a_bad_head_resets_its_stream_alone(
+    http2: Http2Client, head: dict[str, str | bytes]
+) -> None:
+    bad = await http2.request(head)
+    good = await http2.request({})
+    assert await http2.status(good) == 200
+    assert bad in http2.resets
+
+
+async def test_data_after_the_answer_harms_nobody(api: Running, http2: Http2Client) -> None:
+    early = await http2.request({":method": "POST", ":path": "/v1/push"}, end=False)
+    assert await http2.status(early) == 415
+    for _ in range(30):
+        # more than the connection's window in all: it opens again for data that is let go
+        http2.h2.send_data(early, b" " * 16_000)
+        await http2.flush()
+        while http2.h2.local_flow_control_window(early) < 16_000:
+            await http2.read()
+    assert await http2.status(await http2.request({})) == 200
+
+
+GARBAGE = st.one_of(
+    st.binary(max_size=300),
+    # enough of HTTP for what follows to be reached
+    st.builds(
+        lambda start, headers, body: start + b"".join(headers) + b"\r\n" + body,
+        st.sampled_from(
+            [
+                b"POST /v1/push HTTP/1.1\r\n",
+                b"POST /v1/pushes HTTP/1.1\r\nContent-Type: application/x-ndjson\r\n",
+                b"GET /v1/devices?limit=%ff&after=%00 HTTP/1.1\r\n",
+                b"GET http:///%2e HTTP/1.1\r\n",
+                b"OPTIONS * HTTP/1.1\r\n",
+                b"GET / HTTP/1.0\r\n",
+            ]
+        ),
+        st.lists(
+            st.sampled_from(
+                [
+                    b"Host: x\r\n",
+                    b"Host: \xff\r\n",
+                    b"Content-Length: 5\r\n",
+                    b"Content-Length: 99999999999999999999\r\n",
+                    b"Transfer-Encoding: chunked\r\n",
+                    b"Expect: 100-continue\r\n",
+                    b"Upgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQ\r\n",
+                    b"Upgrade: h2c\r\nHTTP2-Settings: \xff\r\n",
+                    b"Connection: close\r\n",
+                    b"Content-Type: \x80\r\n",
+                ]
+            ),
+            max_size=4,
+        ),
+        st.one_of(st.binary(max_size=50), st.just(b"5\r\n{}\n{}\r\n0\r\n\r\n")),
+    ),
+    st.binary(max_size=200).map(lambda tail: b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + tail),
+)
+
+
+@given(garbage=st.lists(st.tuples(GARBAGE, st.booleans()), min_size=1, max_size=20))
+@settings(max_examples=20)
+async def test_garbage_harms_nobody(garbage: list[tuple[bytes, bool]]) -> None:
+    async with serving(FakeNode()) as api:
+        for data, reset in garbage:
+            async with await connect(api) as stream:
+                await stream.send_all(data)
+                if reset:
+                    now = struct.pack("ii", 1, 0)
+                    stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, now)
+                else:
+                    await stream.send_eof()
+                    await read_all(stream)
+        await assert_alive(api)
+
+
+# -- connections in time
+
+
+@pytest.fixture
+def short_keep_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serve, "KEEP_ALIVE_S", 0.1)
+
+
+@pytest.mark.usefixtures("short_keep_alive")
+async def test_an_idle_connection_is_closed(api: Running) -> None:
+    # Quart-Trio alone would keep it for ever once it has answered a request.
+    async with await connect(api) as stream:
+        await stream.send_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await read_all(stream)).startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.usefixtures("short_keep_alive")
+async def test_an_idle_http2_connection_is_closed(http2: Http2Client) -> None:
+    assert await http2.status(await http2.request({})) == 200
+    while await http2.read():
+        pass
+
+
+@pytest.mark.usefixtures("short_keep_alive")
+async def test_a_head_that_does_not_end_is_given_up(api: Running) -> None:
+    async with await connect(api) as stream:
+        await stream.send_all(b"GET /healthz HTTP/1.1\r\nX-")
+        await read_all(stream)
+
+
+async def test_a_connection_serves_any_number_of_requests(http2: Http2Client) -> None:
+    # Hypercorn's default loses those in flight at the 1001st.
+    for _ in range(22):
+        streams = [await http2.request({}) for _ in range(50)]
+        for stream in streams:
+            assert await http2.status(stream) == 200
+
+
+async def test_pipelined_requests_are_answered_in_order(api: Running) -> None:
+    async with await connect(api) as stream:
+        await stream.send_all(
+            b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n"
+            b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        )
+        data = await read_all(stream)
+    assert data.index(b'"ready"') < data.index(b'"ok"')
+
+
+@pytest.mark.parametrize("length", [b"Content-Length: 20000000", b"Transfer-Encoding: chunked"])
+async def test_a_body_that_nobody_reads_holds_nobody_up(api: Running, length: bytes) -> None:
+    chunk = b"10000\r\n" + b" " * 65536 + b"\r\n"
+    async with await connect(api) as stream:
+        await stream.send_all(b"POST /healthz HTTP/1.1\r\nHost: x\r\n" + length + b"\r\n\r\n")
+        with pytest.raises(trio.BrokenResourceError):
+            for _ in range(300):
+                await stream.send_all(chunk)
+    api.shutdown.set()
+    with trio.fail_after(0.5):
+        await api.ended.wait()
+
+
+async def test_listening_sockets_find_out_about_clients_that_vanished(api: Running) -> None:
+    (listener,) = api.listeners
+    assert listener.socket.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+    assert listener.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 60_000
+
+
+# -- the end
+
+
+async def test_idle_connections_do_not_hold_up_the_end(api: Running, http2: Http2Client) -> None:
+    async with await connect(api) as used, await connect(api):
+        await used.send_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        answer = b""
+        while b'"ok"' not in answer:
+            answer += await used.receive_some()
+        assert await http2.status(await http2.request({})) == 200
+        api.shutdown.set()
+        with trio.fail_after(0.5):
+            await api.ended.wait()
+        assert await read_all(used) == b""
+
+
+async def test_a_client_that_does_not_read_cannot_hold_up_the_end(api: Running) -> None:
+    api.node.connect(*(f"{n:0200x}" for n in range(1000)))
+    sock = trio.socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    await sock.connect((api.host, api.port))
+    request = b"GET /v1/devices?limit=1000 HTTP/1.1\r\nHost: x\r\n\r\n"
+    await sock.send(request * 20)
+    await trio.sleep(0.1)
+    api.shutdown.set()
+    with trio.move_on_after(0.5):
+        await api.ended.wait()
+    assert not api.ended.is_set(), "the client was to stall the server"
+    with trio.fail_after(api.node.settings.drain_s + 0.5):
+        await api.ended.wait()
+    sock.close()
+
+
+async def test_being_cancelled_ends_it_in_spite_of_such_a_client(
+    node: FakeNode, nursery: trio.Nursery
+) -> None:
+    node.connect(*(f"{n:0200x}" for n in range(1000)))
+    async with trio.open_nursery() as outer:
+        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        await outer.start(
+            partial(serve.serve_api, node, listeners, shutdown=trio.Event()),
+        )
+        sock = trio.socket.socket()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        await sock.connect(listeners[0].socket.getsockname())
+        await sock.send(b"GET /v1/devices?limit=1000 HTTP/1.1\r\nHost: x\r\n\r\n" * 20)
+        await trio.sleep(0.1)
+        outer.cancel_scope.cancel()
+    sock.close()
+
+
+async def test_requests_in_flight_at_the_end_are_answered(
+    api: Running, http2: Http2Client
+) -> None:
+    api.node.connect("aa")
+    api.node.router.gate = trio.Event()
+    head = {":method": "POST", ":path": "/v1/push", "content-type": "application/json"}
+    over_h2 = await http2.request(head, end=False)
+    http2.h2.send_data(over_h2, PUSH, end_stream=True)
+    await http2.flush()
+    async with await connect(api) as over_h1:
+        await over_h1.send_all(
+            b"POST /v1/push HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            b"Content-Length: %d\r\n\r\n%s" % (len(PUSH), PUSH)
+        )
+        while api.node.push_channel.receive_end.statistics().current_buffer_used == 0:
+            await trio.sleep(0.01)
+        api.shutdown.set()
+        await trio.sleep(0.05)
+        api.node.router.gate.set()
+        assert b'"delivered"' in await read_all(over_h1)
+    assert await http2.status(over_h2) == 200
+    assert b'"delivered"' in http2.bodies[over_h2]
+    with trio.fail_after(0.5):
+        await api.ended.wait()
+
+
+async def test_no_connection_is_taken_after_shutdown(api: Running) -> None:
+    api.shutdown.set()
+    await api.ended.wait()
+    with pytest.raises(OSError, match="all attempts to connect"):
+        await connect(api)

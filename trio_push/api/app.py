@@ -1,0 +1,40 @@
+"""Makes the Quart application, and says what becomes of its errors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
+
+from trio_push.api import devices, docs, health, ledger, push
+from trio_push.api.base import Api, json_response
+from trio_push.api.openapi import add_openapi
+from trio_push.api.problems import CONTENT_TYPE, Invalid, problem_of, retry_after_s
+from trio_push.errors import Refusal
+
+if TYPE_CHECKING:
+    import trio
+    from quart import Response
+
+    from trio_push.node import Node
+
+
+def make_app(node: Node, shutdown: trio.Event) -> Api:
+    """The API of `node`. Streams end, once all they have taken in is answered, at `shutdown`."""
+    app = Api(node, shutdown)
+    for part in (push, devices, ledger, health, docs):
+        app.register_blueprint(part.blueprint)
+    for error in (Refusal, Invalid, HTTPException):
+        app.register_error_handler(error, _problem_response)
+    add_openapi(app)
+    return app
+
+
+async def _problem_response(error: Refusal | Invalid | HTTPException) -> Response:
+    problem = problem_of(error)
+    response = json_response(problem, problem.status, content_type=CONTENT_TYPE)
+    if isinstance(error, MethodNotAllowed) and error.valid_methods:
+        response.headers["Allow"] = ", ".join(sorted(error.valid_methods))
+    elif (seconds := retry_after_s(error)) is not None:
+        response.headers["Retry-After"] = str(seconds)
+    return response

@@ -1,0 +1,229 @@
+"""What the API takes and answers: the shapes of its JSON.
+
+They decode requests, encode answers, and make the OpenAPI document. What a shape cannot say is
+checked in `requests.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+import msgspec
+from msgspec import Meta
+
+from trio_push.api.problems import Problem
+from trio_push.config import DAYS
+
+#: device tokens in one request: as many as fit into its 16 MiB
+MAX_TOKENS: Final = 100_000
+#: longest time that a push may be put off, in seconds
+MAX_DELAY_S: Final = 30 * DAYS
+
+Id = Annotated[
+    str,
+    # (?!\n): in Python, $ alone matches before a last newline too
+    Meta(pattern=r"^[A-Za-z0-9._~-]+(?!\n)$", max_length=64),
+]
+Seconds = Annotated[float, Meta(ge=0)]
+Name = Annotated[str, Meta(max_length=255)]
+
+
+class PushLine(
+    msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True, omit_defaults=True
+):
+    """A push to one device: one line of `POST /v1/pushes`."""
+
+    token: Annotated[
+        str | None, Meta(description="The device token: an even number of hex digits, 2 to 200.")
+    ] = None
+    payload: Annotated[
+        msgspec.Raw,
+        Meta(
+            description="What the device gets, up to 4096 bytes: a string as its text, anything "
+            "else as compact JSON with its numbers as they were written."
+        ),
+    ]
+    id: Annotated[
+        Id | None,
+        Meta(
+            description="Your name for the push; without one it gets a UUID. Repeated, the "
+            "answer is repeated and nothing is pushed.",
+        ),
+    ] = None
+    topic: Annotated[
+        Name, Meta(description="Part of the place where the push is stored.")
+    ] = ""
+    collapse_id: Annotated[
+        str | None,
+        Meta(
+            description="Up to 64 bytes. Replaces a push to the same token and topic with the "
+            "same `collapse_id` that is not delivered yet."
+        ),
+    ] = None
+    ttl_s: Annotated[
+        Seconds | None,
+        Meta(
+            description="Seconds, from now, that the push is kept for a device that is not "
+            "there, at most 30 days; 0 is now or never. Without it the server's `default_ttl_s`, "
+            "from when the push is due.",
+        ),
+    ] = None
+    delay_s: Annotated[
+        Annotated[Seconds, Meta(le=MAX_DELAY_S)] | None,
+        Meta(description="Seconds to hold the push before delivery, at most 30 days."),
+    ] = None
+    not_before: Annotated[
+        Seconds | None,
+        Meta(
+            description="When to deliver, in seconds since the epoch, at most 30 days from now. "
+            "Not together with `delay_s`.",
+        ),
+    ] = None
+    priority: Annotated[
+        Literal[10, 5, 1], Meta(description="10 at once; 5 and 1 consider the device's power.")
+    ] = 10
+    event: Annotated[
+        Name | None,
+        Meta(
+            description="Name of the event on the device's event stream, without line breaks; "
+            "without one a browser's `onmessage` gets it.",
+        ),
+    ] = None
+
+
+class PushRequest(
+    PushLine, kw_only=True, frozen=True, forbid_unknown_fields=True, omit_defaults=True
+):
+    """A push to one device (`token`), to several (`tokens`), or to all (`broadcast`)."""
+
+    tokens: Annotated[
+        Annotated[list[str], Meta(min_length=1, max_length=MAX_TOKENS)] | None,
+        Meta(
+            description="Device tokens; each gets the push. Those refused are among the results.",
+        ),
+    ] = None
+    broadcast: Annotated[
+        bool, Meta(description="Push to every device that is connected now.")
+    ] = False
+
+
+class Result(msgspec.Struct, omit_defaults=True, frozen=True, gc=False):
+    """What became of the push to one device."""
+
+    token: str
+    outcome: Annotated[
+        str,
+        Meta(
+            description="`delivered`, `queued`, `stored`, `delayed`, `discarded` (nobody there, "
+            "and now or never), `coalesced`, `expired`, `dropped`, or `refused`."
+        ),
+    ]
+    reason: Annotated[
+        str | None, Meta(description="Why it was dropped or refused.")
+    ] = None
+    timestamp: Annotated[
+        int | None,
+        Meta(description="With `Unregistered`: since when, in milliseconds since the epoch."),
+    ] = None
+
+
+class PushAnswer(msgspec.Struct, omit_defaults=True, frozen=True):
+    """What became of the push."""
+
+    id: str
+    outcomes: Annotated[
+        dict[str, int], Meta(description="How many devices' pushes have which outcome.")
+    ]
+    results: Annotated[
+        list[Result], Meta(description="One for each token, in order; none for a broadcast.")
+    ] = []
+    duplicate: Annotated[
+        bool, Meta(description="The id is a repeated one: nothing was pushed this time.")
+    ] = False
+
+
+class LineAnswer(msgspec.Struct, omit_defaults=True, frozen=True):
+    """What became of one line: an outcome, or an error."""
+
+    line: Annotated[int, Meta(description="Number of the line, from 1; blank ones count.")]
+    id: str | None = None
+    outcome: str | None = None
+    reason: str | None = None
+    duplicate: bool = False
+    error: Problem | None = None
+
+
+class Recalled(msgspec.Struct, frozen=True):
+    """How many pushes were recalled."""
+
+    id: str
+    recalled: int
+
+
+class Device(msgspec.Struct, omit_defaults=True, frozen=True, kw_only=True):
+    """A device, and what waits for it."""
+
+    token: str
+    connected: bool
+    connected_at: Annotated[
+        float | None, Meta(description="Seconds since the epoch.")
+    ] = None
+    transport: Annotated[str | None, Meta(description="How it is connected: `sse`.")] = None
+    remote: Annotated[str | None, Meta(description="Its address and port.")] = None
+    queued: Annotated[int, Meta(description="Pushes that wait for it to take more.")]
+    stored: Annotated[
+        int | None, Meta(description="Pushes stored for it. Not in lists.")
+    ] = None
+    delayed: Annotated[
+        int | None, Meta(description="Pushes that are not due yet. Not in lists.")
+    ] = None
+
+
+class DevicesQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which page of the devices."""
+
+    after: Annotated[
+        str | None, Meta(description="The `next` of the page before.")
+    ] = None
+    limit: Annotated[int, Meta(ge=1, le=1000, description="Devices on a page.")] = 100
+
+
+class DevicesPage(msgspec.Struct, frozen=True):
+    """Connected devices, in the order of their tokens."""
+
+    total: Annotated[int, Meta(description="How many are connected.")]
+    devices: list[Device]
+    next: Annotated[
+        str | None, Meta(description="`after` of the next page; null on the last.")
+    ]
+
+
+class Unregistered(msgspec.Struct, frozen=True):
+    """The token is refused from now on, with 410."""
+
+    token: str
+    timestamp: Annotated[int, Meta(description="Since when: milliseconds since the epoch.")]
+
+
+class Books(msgspec.Struct, frozen=True, kw_only=True):
+    """Every accepted push, and where it is or how it ended: accepted = ended + open."""
+
+    node: str
+    epoch: Annotated[str, Meta(description="Names the store's lifetime: part of event ids.")]
+    version: str
+    accepted: int
+    open: dict[str, int]
+    ended: dict[str, int]
+    dropped: Annotated[dict[str, int], Meta(description="Those dropped, by reason.")]
+    refused: Annotated[
+        dict[str, int], Meta(description="Requests refused, by reason: never accepted.")
+    ]
+    balanced: Annotated[
+        bool, Meta(description="Whether the books agree with what lies in the rooms.")
+    ]
+
+
+class Health(msgspec.Struct, frozen=True):
+    """How the server is."""
+
+    status: Annotated[str, Meta(description="`ok`, `starting`, `ready` or `draining`.")]

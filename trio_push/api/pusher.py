@@ -1,0 +1,171 @@
+"""What the API does with pushes: checks them against the node, hands them in, says what became
+of each.
+
+Called by the handlers of pushes. Its work is done in a task that outlives the request (see
+`Api.carry_out`): a client that goes away after it has asked does not leave half of it undone,
+and finds out what became of it by asking again with the same id.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+import trio
+
+from trio_push.api.idempotency import Claim, Ids
+from trio_push.api.models import PushAnswer, PushLine, PushRequest, Result
+from trio_push.api.problems import Invalid, name_of
+from trio_push.api.requests import (
+    check_addressing,
+    device_token,
+    fingerprint,
+    push_of,
+    single_token,
+)
+from trio_push.errors import Refusal
+from trio_push.push import Push, State
+from trio_push.wire.reasons import SERVICE_UNAVAILABLE, SHUTDOWN
+
+if TYPE_CHECKING:
+    from trio_push.node import Node
+
+#: pushes handed in at once: a few milliseconds of work, after which others get a turn
+SLICE: Final = 200
+
+
+class Pusher:
+    """The API's way to the push channel."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._ids: Ids[PushAnswer] = Ids()
+
+    async def push(self, request: PushRequest) -> PushAnswer:
+        """Push to the devices of a request. Raises Invalid or Refusal when to none of them."""
+        self.check_phase()
+        check_addressing(request)
+        push = self.push_of(request, token="")
+        claim, is_mine = self.claim(request, push)
+        if claim is None:
+            return await self._perform(request, push)
+        if not is_mine:
+            return await repeated(claim)
+        try:
+            answer = await self._perform(request, push)
+        except BaseException:
+            self.forget(claim)
+            raise
+        self.settle(claim, answer)
+        return answer
+
+    async def submit(self, pushes: Sequence[Push]) -> list[State]:
+        """Hand in a slice of pushes. Raises Refusal when none of them was taken."""
+        self.check_phase()
+        if not self._node.router.has_room(len(pushes)):
+            raise Refusal(SERVICE_UNAVAILABLE, "no more pushes can be held: store_total is reached")
+        return await self._node.push_channel.submit(pushes)
+
+    # -- the parts of it, for streams too
+
+    def count_refused(self, error: Refusal | Invalid) -> None:
+        self._node.ledger.refuse(name_of(error))
+
+    def check_phase(self) -> None:
+        """Raises Refusal(SHUTDOWN) unless the node takes pushes."""
+        if self._node.phase != "ready":
+            raise Refusal(SHUTDOWN, f"the server is {self._node.phase}")
+
+    def check_token(self, text: str) -> str:
+        """The token as it is looked up; raises Refusal for one that gets no pushes."""
+        token = device_token(text)
+        self._node.directory.check(token)
+        return token
+
+    def push_of(self, request: PushLine, token: str) -> Push:
+        return push_of(
+            request,
+            request.id or str(uuid.uuid4()),
+            token,
+            now=self._node.clock.wall(),
+            default_ttl_s=self._node.settings.default_ttl_s,
+        )
+
+    def claim(self, request: PushLine, push: Push) -> tuple[Claim[PushAnswer] | None, bool]:
+        """The claim on the id that the caller chose, if any, and whether it is the caller's."""
+        if request.id is None:
+            return None, True
+        return self._ids.claim(request.id, fingerprint(request, push), trio.current_time())
+
+    def settle(self, claim: Claim[PushAnswer], answer: PushAnswer) -> None:
+        self._ids.settle(claim, answer, trio.current_time(), outcomes=max(1, len(answer.results)))
+
+    def forget(self, claim: Claim[PushAnswer]) -> None:
+        self._ids.forget(claim)
+
+    # -- to one, to several, to all
+
+    async def _perform(self, request: PushRequest, push: Push) -> PushAnswer:
+        if request.broadcast:
+            counts: Counter[str] = Counter()
+            for state, n in (await self._node.router.broadcast(push)).items():
+                counts[state.outcome] += n
+            return PushAnswer(push.id, dict(+counts))
+        if request.tokens is not None:
+            results = await self._push_to_many(push, request.tokens)
+        else:
+            token = self.check_token(single_token(request))
+            results = await self._push_slice(push, [token])
+        outcomes = Counter(result.outcome for result in results)
+        return PushAnswer(push.id, dict(outcomes), results)
+
+    async def _push_to_many(self, push: Push, tokens: Sequence[str]) -> list[Result]:
+        """Push to each token; those refused are among the results.
+
+        Raises Refusal when not even the first slice was taken. When a later one is not, its
+        tokens are refused.
+        """
+        results: list[Result] = []
+        for start in range(0, len(tokens), SLICE):
+            part = tokens[start : start + SLICE]
+            try:
+                results += await self._push_slice(push, part)
+            except Refusal as refusal:
+                if start == 0:
+                    raise
+                results += [self._refused(token, refusal) for token in part]
+        return results
+
+    async def _push_slice(self, push: Push, tokens: Sequence[str]) -> list[Result]:
+        refused: dict[int, Result] = {}
+        pushes: list[Push] = []
+        for index, text in enumerate(tokens):
+            try:
+                token = self.check_token(text)
+            except Refusal as refusal:
+                refused[index] = self._refused(text, refusal)
+            else:
+                pushes.append(msgspec.structs.replace(push, token=token))
+        states = await self.submit(pushes)
+        accepted = iter(
+            Result(push.token, state.outcome, state.reason)
+            for push, state in zip(pushes, states, strict=True)
+        )
+        return [refused.get(index) or next(accepted) for index in range(len(tokens))]
+
+    def _refused(self, token: str, refusal: Refusal) -> Result:
+        self.count_refused(refusal)
+        return Result(token, "refused", refusal.reason.name, refusal.timestamp_ms)
+
+
+async def repeated(claim: Claim[PushAnswer]) -> PushAnswer:
+    """The answer to the request that had the id first. Raises Refusal when that failed."""
+    answer = await claim.wait_answer()
+    if answer is None:
+        raise Refusal(
+            SERVICE_UNAVAILABLE, "the request that had this id first failed: send it again"
+        )
+    return msgspec.structs.replace(answer, duplicate=True)

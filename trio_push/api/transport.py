@@ -1,0 +1,160 @@
+"""One connection of an API client: Hypercorn's, on a plain socket, with our tasks.
+
+Made by `serve.py` for each connection that it accepts. Whatever a client sends, at worst its own
+connection ends; a reader waits while the application has enough to do, and an application that
+has ended does not keep it waiting.
+"""
+
+from __future__ import annotations
+
+import math
+import socket
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import trio
+from hypercorn.events import Event, RawData
+from hypercorn.protocol import ProtocolWrapper
+from hypercorn.protocol.h11 import H2CProtocolRequiredError, H2ProtocolAssumedError
+from hypercorn.trio.task_group import TaskGroup
+from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.typing import ConnectionState
+from hypercorn.utils import parse_socket_addr
+
+from trio_push.api.http2 import Http2
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from hypercorn.config import Config
+    from hypercorn.typing import AppWrapper, ASGIReceiveEvent, ASGISendEvent, Scope
+
+#: messages (reads of a socket, up to 64 KiB each) that wait for one request's handler
+QUEUED_MESSAGES = 4
+
+
+class Connection(TCPServer):
+    """Serves one client until it has gone, or a fault, which is raised, ends the connection."""
+
+    async def run(self) -> None:
+        try:
+            sock = self.stream.socket  # type: ignore[attr-defined]  # a SocketStream, never TLS
+            client = parse_socket_addr(sock.family, sock.getpeername())
+            server = parse_socket_addr(sock.family, sock.getsockname())
+            async with _AppTasks() as self._task_group:
+                self.protocol = _Protocol(
+                    self.app,
+                    self.config,
+                    self.context,  # type: ignore[arg-type]  # Hypercorn's own
+                    self._task_group,
+                    ConnectionState(self.state),
+                    False,
+                    client,
+                    server,
+                    self.protocol_send,
+                    "http/1.1",
+                )
+                await self.protocol.initiate()
+                await self.idle_task.restart(self._task_group, self._idle_timeout)
+                await self._read_data()
+                # The client has gone: Hypercorn would hold its socket until the timer ends.
+                await self.idle_task.stop()
+        except OSError:
+            pass  # the client has gone
+        finally:
+            await self._close()
+
+    async def _close(self) -> None:
+        # Hypercorn waits between these two, and who sends meanwhile finds the stream busy.
+        sock = self.stream.socket  # type: ignore[attr-defined]
+        with suppress(OSError):
+            sock.shutdown(socket.SHUT_WR)
+        await self.stream.aclose()
+
+    def abort(self) -> None:
+        """Close the socket under whoever waits for it.
+
+        Hypercorn shields its sends from cancellation: a client that does not read could
+        otherwise not be got rid of.
+        """
+        self.stream.socket.close()  # type: ignore[attr-defined]
+
+
+class _Protocol(ProtocolWrapper):
+    """HTTP/1.1 until the client shows that it means HTTP/2."""
+
+    async def handle(self, event: Event) -> None:
+        try:
+            await self.protocol.handle(event)
+        except H2ProtocolAssumedError as preface:
+            await self._switch(preface.data)
+        except H2CProtocolRequiredError as upgrade:
+            await self._switch(upgrade.data, upgrade.headers, upgrade.settings)
+
+    async def _switch(self, data: bytes, *upgrade: Any) -> None:
+        self.protocol = Http2(
+            self.app,
+            self.config,
+            self.context,
+            self.task_group,
+            self.state,
+            self.ssl,
+            self.client,
+            self.server,
+            self.send,
+        )
+        await self.protocol.initiate(*upgrade)
+        if data:
+            await self.protocol.handle(RawData(data=data))
+
+
+class _AppTasks(TaskGroup):
+    """The tasks of one connection."""
+
+    async def spawn_app(
+        self,
+        app: AppWrapper,
+        config: Config,
+        scope: Scope,
+        send: Callable[[ASGISendEvent | None], Awaitable[None]],
+    ) -> Callable[[ASGIReceiveEvent], Awaitable[None]]:
+        messages = _Messages()
+
+        async def run_app(scope: Scope, _receive: Any, *rest: Any) -> None:
+            try:
+                await app(scope, messages.get, *rest)
+            finally:
+                messages.close()
+
+        await super().spawn_app(run_app, config, scope, send)
+        return messages.put
+
+
+class _Messages:
+    """What was read for one request and waits for its handler.
+
+    Unlike Hypercorn's channel, `put` does not wait for a handler that has ended, nor ever with
+    the news that the client has gone: both would hold the connection for ever.
+    """
+
+    def __init__(self) -> None:
+        self._send, self._receive = trio.open_memory_channel[Any](math.inf)
+        self._room = trio.Semaphore(QUEUED_MESSAGES)
+
+    async def put(self, message: ASGIReceiveEvent) -> None:
+        if message["type"] == "http.request":
+            await self._room.acquire()
+        try:
+            self._send.send_nowait(message)
+        except trio.BrokenResourceError:
+            self._room.release()
+
+    async def get(self) -> ASGIReceiveEvent:
+        message: ASGIReceiveEvent = await self._receive.receive()
+        self._room.release()
+        return message
+
+    def close(self) -> None:
+        """Nobody gets any more: let go who waits to put."""
+        self._receive.close()
+        self._room.release()
