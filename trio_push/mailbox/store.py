@@ -27,7 +27,7 @@ class Held:
     __slots__ = ("delayed", "push", "seq", "timer")
 
     def __init__(self, seq: int, push: Push, *, delayed: bool = False) -> None:
-        #: orders the pushes stored for a token; unique in the store
+        #: orders the pushes held for a token; unique there (a broadcast shares it among tokens)
         self.seq = seq
         self.push = push
         #: waits for its time (not_before) and not for its device
@@ -56,7 +56,7 @@ class Store:
     def __init__(self) -> None:
         self._stored: Shelves = {}
         self._delayed: Shelves = {}
-        self._by_id: dict[str, Held | dict[int, Held]] = {}
+        self._by_id: dict[str, Held | dict[Held, None]] = {}
         self._expiry: TimeIndex[Held] = TimeIndex()
         self._due: TimeIndex[Held] = TimeIndex()
         self.stored = 0
@@ -77,11 +77,11 @@ class Store:
             shelves[held.push.token] = dict(sorted(shelf.items(), key=lambda item: item[1].seq))
         if held.delayed:
             self.delayed += 1
-            self._due.add(held.push.not_before, held.seq, held)
+            self._due.add(held.push.not_before, held)
         else:
             self.stored += 1
         if held.push.storable:
-            self._expiry.add(held.push.expires_at, held.seq, held)
+            self._expiry.add(held.push.expires_at, held)
         self._index_id(held)
 
     def remove(self, held: Held) -> bool:
@@ -95,10 +95,10 @@ class Store:
             del shelves[held.push.token]
         if held.delayed:
             self.delayed -= 1
-            self._due.discard(held.push.not_before, held.seq)
+            self._due.discard(held.push.not_before, held)
         else:
             self.stored -= 1
-        self._expiry.discard(held.push.expires_at, held.seq)
+        self._expiry.discard(held.push.expires_at, held)
         self._forget_id(held)
         if held.timer is not None:
             held.timer.cancel()
@@ -143,7 +143,7 @@ class Store:
         entry = self._by_id.get(push_id)
         if entry is None:
             return []
-        return list(entry.values()) if isinstance(entry, dict) else [entry]
+        return list(entry) if isinstance(entry, dict) else [entry]
 
     # -- by time; a whole second at a time, so that the caller can give way in between
 
@@ -169,13 +169,13 @@ class Store:
     def _index_id(self, held: Held) -> None:
         entry = self._by_id.setdefault(held.push.id, held)
         if isinstance(entry, dict):
-            entry[held.seq] = held
+            entry[held] = None
         elif entry is not held:
-            self._by_id[held.push.id] = {entry.seq: entry, held.seq: held}
+            self._by_id[held.push.id] = {entry: None, held: None}
 
     def _forget_id(self, held: Held) -> None:
         entry = self._by_id[held.push.id]
         if isinstance(entry, dict):
-            del entry[held.seq]
+            del entry[held]
         if entry is held or not entry:
             del self._by_id[held.push.id]

@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+from tests.fakes import push
+from trio_push.mailbox.mailbox import Mailbox
+from trio_push.push import Numbered
+
+
+def numbered(n: int) -> Numbered:
+    return Numbered(n, push(b"%d" % n))
+
+
+def test_first_in_first_out() -> None:
+    mailbox = Mailbox(3, opened_at=1)
+    assert [mailbox.offer(numbered(n)) for n in range(3)] == [True] * 3
+    assert mailbox.queued == 3
+    assert [mailbox.take() for _ in range(4)] == [*map(numbered, range(3)), None]
+    assert mailbox.queued == 0
+
+
+def test_once_it_has_overflowed_all_that_follows_goes_the_other_way() -> None:
+    """Or a later push would overtake the one that did not fit."""
+    mailbox = Mailbox(1, opened_at=1)
+    assert mailbox.offer(numbered(1))
+    assert not mailbox.offer(numbered(2))
+    assert mailbox.overflowed
+    assert mailbox.take() == numbered(1)
+    assert not mailbox.offer(numbered(3))
