@@ -61,6 +61,8 @@ def reason_of(exc: httpx.TransportError) -> str:
     root: BaseException = exc
     while deeper := _below(root):
         root = deeper
+    if isinstance(root, ssl.SSLCertVerificationError):
+        return f"{root.verify_message} (--ca says whom else to trust)"
     if isinstance(root, OSError) and root.strerror:
         # "Error connecting to (…): Connection refused": who reads this knows where to
         return root.strerror.rpartition(": ")[2]
