@@ -225,7 +225,7 @@ class Report:
         """To stderr when stdout is for machines."""
         sent = self._outcomes.total()
         counts = ", ".join(f"{n:,} {outcome}" for outcome, n in self._outcomes.most_common())
-        lines = [f"{sent:,} pushes in {seconds:.1f}s: {counts or 'none'}"]
+        lines = [f"{sent:,} push{'' if sent == 1 else 'es'} in {seconds:.1f}s: {counts or 'none'}"]
         lines += [f"{n:>9,}  {reason}" for reason, n in self._reasons.most_common()]
         print("\n".join(lines), file=sys.stderr if self._as_json else sys.stdout)
 
