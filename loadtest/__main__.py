@@ -1,0 +1,114 @@
+"""The command line: `python -m loadtest SCENARIO [--repeats N] [--only WORD] [--json FILE]`.
+
+Each scenario measures our server beside its limit and its peers and prints one table.
+Exit code 1 says that a bound was missed, 130 that the run was interrupted.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+import trio
+from cyclopts import App, Parameter
+from rich.console import Console
+
+from loadtest.bench import Plan
+from loadtest.report import Report, as_json, print_report
+from loadtest.scenarios import connect, delay, fanout, idle, intake, steady
+
+app = App(
+    name="python -m loadtest",
+    help="Measure trio-push beside a bare trio loop and beside its peers, in the same run.",
+    result_action="return_value",
+)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Common:
+    """What every scenario can be told.
+
+    Parameters
+    ----------
+    repeats
+        Rounds. In each, every server is measured once; figures are medians over the rounds.
+    only
+        Measure only servers in whose names this word is found. Repeatable.
+    json
+        File to write all samples to.
+    """
+
+    repeats: int = 3
+    only: tuple[str, ...] = ()
+    json: Path | None = None
+
+    @property
+    def plan(self) -> Plan:
+        return Plan(self.repeats, self.only)
+
+
+_COMMON = Common()
+
+
+@app.command(name="idle")
+def _idle(*, devices: int = 15_000, common: Common = _COMMON) -> int:
+    """What a connected device to which nothing happens costs the server in memory."""
+    return _report(lambda: idle.run(devices, common.plan), common)
+
+
+@app.command(name="connect")
+def _connect(*, devices: int = 15_000, common: Common = _COMMON) -> int:
+    """What it costs the server in CPU that a device connects."""
+    return _report(lambda: connect.run(devices, common.plan), common)
+
+
+@app.command(name="fanout")
+def _fanout(*, devices: int = 15_000, broadcasts: int = 10, common: Common = _COMMON) -> int:
+    """What one event to all devices costs per delivery, and when the last one has it."""
+    return _report(lambda: fanout.run(devices, broadcasts, common.plan), common)
+
+
+@app.command(name="intake")
+def _intake(*, seconds: int = 5, common: Common = _COMMON) -> int:
+    """How many pushes per second are answered, over HTTP/2 and HTTP/1.1."""
+    return _report(lambda: intake.run(seconds, common.plan), common)
+
+
+@app.command(name="delay")
+def _delay(*, pushes: int = 1_000_000, common: Common = _COMMON) -> int:
+    """What a held push costs in memory, and how late those fire that come due meanwhile."""
+    return _report(lambda: delay.run(pushes, common.plan), common)
+
+
+@app.command(name="steady")
+def _steady(
+    *, devices: int = 15_000, rate: int = 2_000, seconds: int = 60, common: Common = _COMMON
+) -> int:
+    """A steady flow of pushes to a crowd of devices: none lost, books balanced."""
+    return _report(lambda: steady.run(devices, rate, seconds, common.plan), common)
+
+
+def _report(scenario: Callable[[], Awaitable[Report]], common: Common) -> int:
+    """Run a scenario, say what came of it, and give the exit code."""
+    # children are ended on the way out of Ctrl-C; being told to stop is to do the same
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    report = None
+    try:
+        report = trio.run(scenario)
+    except* KeyboardInterrupt:
+        pass
+    if report is None:
+        return 130
+    print_report(report, Console())
+    if common.json is not None:
+        common.json.write_bytes(orjson.dumps(as_json(report), option=orjson.OPT_INDENT_2))
+    return 0 if report.ok else 1
+
+
+if __name__ == "__main__":
+    sys.exit(app())
