@@ -21,6 +21,8 @@ from loadtest.bench import Plan
 from loadtest.report import Report, as_json, print_report
 from loadtest.scenarios import connect, delay, fanout, idle, intake, steady
 
+Scenario = Callable[[], Awaitable[Report]]
+
 app = App(
     name="python -m loadtest",
     help="Measure trio-push beside a bare trio loop and beside its peers, in the same run.",
@@ -93,21 +95,31 @@ def _steady(
     return _report(lambda: steady.run(devices, rate, seconds, common.plan), common)
 
 
-def _report(scenario: Callable[[], Awaitable[Report]], common: Common) -> int:
+def _report(scenario: Scenario, common: Common) -> int:
     """Run a scenario, say what came of it, and give the exit code."""
-    # children are ended on the way out of Ctrl-C; being told to stop is to do the same
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    report = None
-    try:
-        report = trio.run(scenario)
-    except* KeyboardInterrupt:
-        pass
+    report = trio.run(_until_signal, scenario)
     if report is None:
         return 130
     print_report(report, Console())
     if common.json is not None:
         common.json.write_bytes(orjson.dumps(as_json(report), option=orjson.OPT_INDENT_2))
     return 0 if report.ok else 1
+
+
+async def _until_signal(scenario: Scenario) -> Report | None:
+    """What the scenario reports; None when a signal came first, all children being ended."""
+    report = None
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_cancel_on_signal, nursery.cancel_scope)
+        report = await scenario()
+        nursery.cancel_scope.cancel()
+    return report
+
+
+async def _cancel_on_signal(scope: trio.CancelScope) -> None:
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        await anext(signals)
+        scope.cancel()
 
 
 if __name__ == "__main__":

@@ -97,7 +97,7 @@ class Report:
 def print_report(report: Report, console: Console) -> None:
     """The table, the bounds with their verdicts, and what was left out."""
     table = Table(title=_title(report), title_justify="left")
-    table.add_column("")
+    table.add_column("", no_wrap=True)
     for column in report.columns:
         table.add_column(column.title, justify="right")
     for subject in report.measured.samples:
@@ -120,11 +120,11 @@ def _cell(measured: Measured, subject: str, column: Column) -> str:
 
 
 def _line(bound: Bound) -> str:
+    figure = "" if isnan(bound.figure) else f"{bound.figure:,.4g} "
     aim = "" if bound.aim is None else f", aim {bound.aim:g}"
     colour = "red" if bound.verdict == "miss" else "green"
     return (
-        f"{bound.what}: {bound.figure:.3g} "
-        f"({bound.kind} {bound.limit:g}{aim}) [{colour}]{bound.verdict}[/]"
+        f"{bound.what}: {figure}({bound.kind} {bound.limit:,g}{aim}) [{colour}]{bound.verdict}[/]"
     )
 
 

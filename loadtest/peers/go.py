@@ -22,7 +22,7 @@ _SOURCE = Path(__file__).parent / "go" / "main.go"
 
 
 def _missing() -> str | None:
-    return None if shutil.which("go") else "apt-get install golang-go"
+    return None if shutil.which("go") else "apt install golang-go"
 
 
 @asynccontextmanager

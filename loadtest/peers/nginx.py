@@ -35,7 +35,7 @@ def _nginx() -> str | None:
 def _missing() -> str | None:
     if _nginx() is not None and _MODULE.exists():
         return None
-    return "apt-get install nginx libnginx-mod-nchan"
+    return "apt install nginx libnginx-mod-nchan"
 
 
 @asynccontextmanager

@@ -39,8 +39,8 @@ _BARE: Final = "bare heap, bare tasks"
 _DEVICE: Final = f"{0:064x}"
 
 _COLUMNS = (
-    Column("bytes", "memory, bytes/held push"),
-    Column("held_per_s", "taken in, pushes/s"),
+    Column("bytes", "bytes/push"),
+    Column("held_per_s", "pushes/s in"),
     Column("p50_ms", "late p50, ms", 2),
     Column("p99_ms", "p99", 2),
     Column("max_ms", "max", 2),
@@ -93,7 +93,7 @@ async def _sample(pushes: int) -> Sample:
         "lost": _DUE - len(lateness_s),
         "early": sum(late_s < 0 for late_s in lateness_s),
         "recalled": recalled,
-        "balanced": balanced,
+        "balanced": int(balanced),
         **_lateness(lateness_s),
     }
 

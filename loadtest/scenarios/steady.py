@@ -85,7 +85,7 @@ async def _sample(peer: Peer, devices: int, rate: int, seconds: int) -> Sample:
         "accepted": report["pushes"]["accepted"],
         "refused": report["pushes"]["refused"],
         "lost": report["deliveries"]["lost"],
-        "balanced": bool(report["books"]["balanced"]),
+        "balanced": int(report["books"]["balanced"]),
         "p50_ms": report["latency_ms"]["p50"],
         "p99_ms": report["latency_ms"]["p99"],
         "max_ms": report["latency_ms"]["max"],
@@ -103,6 +103,7 @@ async def _swarm(flags: dict[str, object]) -> dict[str, Any]:
             check=False,
             capture_stdout=True,
             stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
         if result.returncode not in _REPORTED:
             raise RuntimeError(f"swarm failed ({result.returncode}):\n{result.stdout.decode()}")
