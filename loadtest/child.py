@@ -78,11 +78,12 @@ class Child:
         """Take in what the child prints; runs as long as it can print."""
         assert self._process.stdout is not None
         rest = b""
-        async for chunk in self._process.stdout:
-            *lines, rest = (rest + chunk).split(b"\n")
-            for line in lines:
-                self._take(line)
-            self._news.unpark_all()
+        async with self._process.stdout as stdout:
+            async for chunk in stdout:
+                *lines, rest = (rest + chunk).split(b"\n")
+                for line in lines:
+                    self._take(line)
+                self._news.unpark_all()
         self._ended = True
         self._news.unpark_all()
 
@@ -95,6 +96,8 @@ class Child:
 
     async def _stop(self) -> None:
         """End the child and all that it started: politely, then not."""
+        assert self._process.stdin is not None
+        await self._process.stdin.aclose()
         with suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGTERM)
         with trio.move_on_after(_TERM_S):

@@ -35,8 +35,8 @@ _RECALLED: Final = 1_000
 _FAR_S: Final = 6 * 3600
 _SETTLE_S: Final = 2
 _BARE: Final = "bare heap, bare tasks"
-#: token of the device that gets what comes due
-_DEVICE: Final = f"{0:064x}"
+#: of the device that gets what comes due
+_TOKEN: Final = f"{0:064x}"
 
 _COLUMNS = (
     Column("bytes", "bytes/push"),
@@ -72,8 +72,8 @@ async def run(pushes: int, plan: Plan) -> Report:
 async def _sample(pushes: int) -> Sample:
     async with OURS.serve() as server, trio.open_nursery() as nursery:
         assert server.api is not None
-        lateness_s: list[float] = []
-        await nursery.start(_listen, server.wire, lateness_s)
+        device = _Device()
+        await nursery.start(device.listen, server.wire)
         before = usage(server.child.pid)
         started_s = time.monotonic()
         await _hold(server.api, _held(pushes))
@@ -83,18 +83,17 @@ async def _sample(pushes: int) -> Sample:
         recalled = await _recall(server.api, min(_RECALLED, pushes))
         await _hold(server.api, _due())
         with trio.move_on_after(_LEAD_S + _SPREAD_S + _LATE_S):
-            while len(lateness_s) < _DUE:
-                await trio.sleep(0.1)
+            await device.has_all.wait()
         balanced = await _balanced(server.api, still_held=pushes - recalled)
         nursery.cancel_scope.cancel()
     return {
         "bytes": grown.pss_bytes / pushes,
         "held_per_s": pushes / seconds,
-        "lost": _DUE - len(lateness_s),
-        "early": sum(late_s < 0 for late_s in lateness_s),
+        "lost": _DUE - len(device.lateness_s),
+        "early": sum(late_s < 0 for late_s in device.lateness_s),
         "recalled": recalled,
         "balanced": int(balanced),
-        **_lateness(lateness_s),
+        **_lateness(device.lateness_s),
     }
 
 
@@ -122,7 +121,7 @@ def _due() -> Iterator[dict[str, Any]]:
     start_s = time.time() + _LEAD_S
     for number in range(_DUE):
         due_s = start_s + _SPREAD_S * number / _DUE
-        yield {"token": _DEVICE, "payload": {"due": due_s}, "not_before": due_s}
+        yield {"token": _TOKEN, "payload": {"due": due_s}, "not_before": due_s}
 
 
 async def _hold(api: Address, pushes: Iterator[dict[str, Any]]) -> None:
@@ -155,23 +154,31 @@ async def _balanced(api: Address, still_held: int) -> bool:
     return bool(ledger["balanced"]) and ledger["open"]["delayed"] == still_held
 
 
-async def _listen(
-    wire: Address, lateness_s: list[float], *, task_status: trio.TaskStatus[None]
-) -> None:
-    """Be the device that gets what comes due, and note how late each push is."""
-    async with await trio.open_tcp_stream(*wire) as stream:
-        await stream.send_all(
-            f"GET /events?token={_DEVICE} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
-        )
-        torn = await stream.receive_some()
-        task_status.started()
-        async for data in stream:
-            now_s = time.time()
-            *whole, torn = (torn + data).split(b"\n")
-            for line in whole:
-                if line.startswith(b"data: "):
-                    due_s = orjson.loads(line.removeprefix(b"data: "))["due"]
-                    lateness_s.append(now_s - due_s)
+class _Device:
+    """The device that gets what comes due, and notes how late each push is."""
+
+    def __init__(self) -> None:
+        self.lateness_s: list[float] = []
+        self.has_all = trio.Event()
+
+    async def listen(self, wire: Address, *, task_status: trio.TaskStatus[None]) -> None:
+        async with await trio.open_tcp_stream(*wire) as stream:
+            await stream.send_all(
+                f"GET /events?token={_TOKEN} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+            )
+            torn = await stream.receive_some()
+            task_status.started()
+            async for data in stream:
+                now_s = time.time()
+                *whole, torn = (torn + data).split(b"\n")
+                for line in whole:
+                    if line.startswith(b"data: "):
+                        self._note(now_s, orjson.loads(line.removeprefix(b"data: ")))
+
+    def _note(self, now_s: float, payload: dict[str, float]) -> None:
+        self.lateness_s.append(now_s - payload["due"])
+        if len(self.lateness_s) == _DUE:
+            self.has_all.set()
 
 
 async def _sample_bare(pushes: int) -> Sample:
