@@ -1,23 +1,26 @@
 """The command line: `python -m loadtest SCENARIO [--repeats N] [--only WORD] [--json FILE]`.
 
 Each scenario measures our server beside its limit and its peers and prints one table.
-Exit code 1 says that a bound was missed, 130 that the run was interrupted.
+Exit code 1 says that a bound was missed, 2 that something could not be measured, 130 that the
+run was interrupted.
 """
 
 from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import orjson
 import trio
 from cyclopts import App, Parameter
 from rich.console import Console
 
-from loadtest.bench import Plan
+from loadtest.bench import Plan, say
+from loadtest.child import Failed
 from loadtest.report import Report, as_json, print_report
 from loadtest.scenarios import connect, delay, fanout, idle, intake, steady
 
@@ -97,13 +100,29 @@ def _steady(
 
 def _report(scenario: Scenario, common: Common) -> int:
     """Run a scenario, say what came of it, and give the exit code."""
-    report = trio.run(_until_signal, scenario)
+    report = None
+    failures: list[BaseException] = []
+    try:
+        report = trio.run(_until_signal, scenario)
+    except* (Failed, httpx.HTTPError) as group:
+        failures = list(_leaves(group))
+    for failure in failures:
+        say(f"failed: {type(failure).__name__}: {failure}")
     if report is None:
-        return 130
+        return 2 if failures else 130
     print_report(report, Console())
     if common.json is not None:
         common.json.write_bytes(orjson.dumps(as_json(report), option=orjson.OPT_INDENT_2))
     return 0 if report.ok else 1
+
+
+def _leaves(group: BaseExceptionGroup[Exception]) -> Iterator[BaseException]:
+    """The exceptions in a group of groups."""
+    for failure in group.exceptions:
+        if isinstance(failure, BaseExceptionGroup):
+            yield from _leaves(failure)
+        else:
+            yield failure
 
 
 async def _until_signal(scenario: Scenario) -> Report | None:

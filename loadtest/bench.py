@@ -9,6 +9,7 @@ from typing import Final
 
 import trio
 
+from loadtest.child import Failed
 from loadtest.report import Measured, Sample
 
 #: no single measurement takes as long; one that does has hung
@@ -38,7 +39,10 @@ class Subject:
 
 
 async def interleaved(subjects: Sequence[Subject], plan: Plan) -> Measured:
-    """Measure each subject that is wanted and installed `plan.repeats` times."""
+    """Measure each subject that is wanted and installed `plan.repeats` times.
+
+    Raises Failed, alone or in a group, when a measurement cannot be taken.
+    """
     wanted = [it for it in subjects if plan.wants(it.name)]
     measured = Measured(skipped={it.name: f"needs {it.missing}" for it in wanted if it.missing})
     for round_ in range(plan.repeats):
@@ -46,9 +50,11 @@ async def interleaved(subjects: Sequence[Subject], plan: Plan) -> Measured:
             if subject.missing:
                 continue
             say(f"round {round_ + 1} of {plan.repeats}: {subject.name}")
-            with trio.fail_after(_SAMPLE_S):
+            with trio.move_on_after(_SAMPLE_S) as scope:
                 sample = await subject.sample()
-            measured.samples.setdefault(subject.name, []).append(sample)
+                measured.samples.setdefault(subject.name, []).append(sample)
+            if scope.cancelled_caught:
+                raise Failed(f"{subject.name} is not done after {_SAMPLE_S} s")
     return measured
 
 

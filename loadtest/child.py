@@ -30,7 +30,11 @@ Event = dict[str, Any]  # JSON, whatever the child says
 Address = tuple[str, int]
 
 
-class ChildDied(Exception):
+class Failed(Exception):
+    """A measurement could not be taken; says why."""
+
+
+class ChildDied(Failed):
     """A child ended before it said what was waited for; carries its last lines."""
 
 

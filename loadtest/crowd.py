@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import trio
 
-from loadtest.child import Address, Child, running
+from loadtest.child import Address, Child, Failed, running
 
 #: a server that takes 2 ms to accept a device still has time for 15,000
 _CONNECT_S = 120
@@ -37,20 +37,23 @@ class Crowd:
         await self._child.tell(f"expect {events}")
 
     async def received(self) -> Received:
-        """Wait until as many as expected came. Raises trio.TooSlowError when they do not."""
-        with trio.fail_after(_RECEIVE_S):
+        """Wait until as many as expected came. Raises Failed when they do not."""
+        with trio.move_on_after(_RECEIVE_S):
             event = await self._child.event("received")
-        return Received(event["bytes"], event["at_s"])
+            return Received(event["bytes"], event["at_s"])
+        raise Failed(f"not all events arrived within {_RECEIVE_S} s")
 
 
 @asynccontextmanager
 async def connected(address: Address, path: str, devices: int) -> AsyncIterator[Crowd]:
-    """Keep `devices` connected while the block runs. Raises RuntimeError when some cannot."""
+    """Keep `devices` connected while the block runs. Raises Failed when some cannot."""
     host, port = address
     command = [sys.executable, "-m", "loadtest.clients", host, str(port), path, str(devices)]
     async with running(command) as child:
-        with trio.fail_after(_CONNECT_S):
+        count = 0
+        with trio.move_on_after(_CONNECT_S):
             event = await child.event("connected")
-        if event["devices"] != devices:
-            raise RuntimeError(f"only {event['devices']} of {devices} devices could connect")
+            count = event["devices"]
+        if count != devices:
+            raise Failed(f"only {count} of {devices} devices connected within {_CONNECT_S} s")
         yield Crowd(event["seconds"], child)

@@ -16,7 +16,7 @@ from typing import Final
 
 import trio
 
-from loadtest.child import Address
+from loadtest.child import Address, Failed
 from loadtest.peers.peer import url
 
 _HEADERS: Final = ("apns-push-type: mdm", "apns-topic: com.apple.mgmt.0", "apns-expiration: 0")
@@ -65,17 +65,17 @@ async def _h2load(address: Address, *flags: str) -> Load:
 
 
 def parse(output: str) -> Load:
-    """Read what h2load prints. Raises RuntimeError when a push was not answered 2xx."""
+    """Read what h2load prints. Raises Failed when a push was not answered 2xx."""
     pushes, failed = _groups(r"requests: (\d+) total, .*? (\d+) failed", output)
     refused = _groups(r"2xx, (\d+) 3xx, (\d+) 4xx, (\d+) 5xx", output)
     seconds, unit = _groups(r"finished in ([\d.]+)(us|ms|s)", output)
     if any(map(int, [failed, *refused])):
-        raise RuntimeError(f"pushes were refused:\n{output}")
+        raise Failed(f"pushes were refused:\n{output}")
     return Load(int(pushes), float(seconds) * {"us": 1e-6, "ms": 1e-3, "s": 1}[unit])
 
 
 def _groups(pattern: str, text: str) -> Sequence[str]:
     match = re.search(pattern, text)
     if match is None:
-        raise RuntimeError(f"no {pattern!r} in:\n{text}")
+        raise Failed(f"no {pattern!r} in:\n{text}")
     return match.groups()

@@ -13,7 +13,7 @@ from typing import Final
 import h11
 import trio
 
-from loadtest.child import Address
+from loadtest.child import Address, Failed
 
 _LINES_PER_WRITE: Final = 500
 _RECEIVE_BYTES: Final = 65536
@@ -24,7 +24,7 @@ async def post_lines(
 ) -> None:
     """Send `lines` and hand each line of the answer to `take`.
 
-    Raises RuntimeError when the answer is not 200.
+    Raises Failed when the answer is not 200.
     """
     protocol = h11.Connection(h11.CLIENT)
     async with (
@@ -74,7 +74,7 @@ async def _receive(
         if event is h11.NEED_DATA:
             protocol.receive_data(await stream.receive_some(_RECEIVE_BYTES))
         elif isinstance(event, h11.Response) and event.status_code != 200:
-            raise RuntimeError(f"refused with {event.status_code}")
+            raise Failed(f"refused with {event.status_code}")
         elif isinstance(event, h11.Data):
             *whole, torn = (torn + bytes(event.data)).split(b"\n")
             for line in whole:

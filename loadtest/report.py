@@ -35,8 +35,10 @@ class Measured:
         values = [sample[metric] for sample in samples if metric in sample]
         return median(values) if values else nan
 
-    def set_ratios(self, subjects: Iterable[str], limit: str, metric: str) -> None:
-        """Give each sample its `ratio` to what `limit` did in the same round.
+    def set_ratios(
+        self, subjects: Iterable[str], limit: str, metric: str, *, name: str = "ratio"
+    ) -> None:
+        """Give each sample, as metric `name`, the ratio to what `limit` did in the same round.
 
         The two were taken next to each other, so what else the machine did in that minute
         touched both; the median of these ratios is steadier than the ratio of the medians.
@@ -44,7 +46,7 @@ class Measured:
         for subject in subjects:
             rounds = zip(self.samples.get(subject, ()), self.samples.get(limit, ()), strict=False)
             for sample, limit_sample in rounds:
-                sample["ratio"] = sample[metric] / limit_sample[metric]
+                sample[name] = sample[metric] / limit_sample[metric]
 
 
 @dataclass(frozen=True)

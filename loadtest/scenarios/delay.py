@@ -17,7 +17,7 @@ import orjson
 import trio
 
 from loadtest.bench import Plan, Subject, interleaved, say
-from loadtest.child import Address, running
+from loadtest.child import Address, Failed, running
 from loadtest.measure import percentile, usage
 from loadtest.ndjson import post_lines
 from loadtest.peers.ours import OURS
@@ -125,7 +125,7 @@ def _due() -> Iterator[dict[str, Any]]:
 
 
 async def _hold(api: Address, pushes: Iterator[dict[str, Any]]) -> None:
-    """Hand pushes in. Raises RuntimeError unless every one is held."""
+    """Hand pushes in. Raises Failed unless every one is held."""
     outcomes: Counter[str] = Counter()
     await post_lines(
         api,
@@ -135,7 +135,7 @@ async def _hold(api: Address, pushes: Iterator[dict[str, Any]]) -> None:
     )
     say(f"  held: {dict(outcomes)}")
     if set(outcomes) != {"delayed"}:
-        raise RuntimeError(f"not all are held: {outcomes}")
+        raise Failed(f"not all are held: {outcomes}")
 
 
 async def _recall(api: Address, count: int) -> int:

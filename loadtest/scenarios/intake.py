@@ -24,6 +24,7 @@ _COLUMNS = (
     Column("pushes_per_s", "pushes/s"),
     Column("cpu_us", "server CPU, µs/push", 1),
     Column("ratio", "pushes/s × bare", 2),
+    Column("cpu_ratio", "CPU × bare", 2),
 )
 
 
@@ -68,8 +69,10 @@ async def run(seconds: int, plan: Plan) -> Report:
         plan,
     )
     for protocol in _PROTOCOLS:
-        names = map(protocol.subject, protocol.peers)
-        measured.set_ratios(names, protocol.subject(protocol.bare), "pushes_per_s")
+        names = [protocol.subject(peer) for peer in protocol.peers]
+        bare = protocol.subject(protocol.bare)
+        measured.set_ratios(names, bare, "pushes_per_s")
+        measured.set_ratios(names, bare, "cpu_us", name="cpu_ratio")
     bounds = [
         Bound(
             f"{protocol.name} pushes/s, × {protocol.bare.name} loop",

@@ -17,6 +17,7 @@ import orjson
 import trio
 
 from loadtest.bench import Plan, Subject, interleaved
+from loadtest.child import Failed
 from loadtest.measure import usage
 from loadtest.peers.all import DEVICE_PLANE
 from loadtest.peers.bare import BARE_SSE
@@ -94,7 +95,7 @@ async def _sample(peer: Peer, devices: int, rate: int, seconds: int) -> Sample:
 
 
 async def _swarm(flags: dict[str, object]) -> dict[str, Any]:
-    """Run `trio-push swarm` and give its report. Raises RuntimeError when it has none."""
+    """Run `trio-push swarm` and give its report. Raises Failed when it has none."""
     with tempfile.TemporaryDirectory(prefix="loadtest-swarm-") as directory:
         file = Path(directory) / "report.json"
         words = [f"--{name}={value}" for name, value in (flags | {"json": file}).items()]
@@ -106,6 +107,6 @@ async def _swarm(flags: dict[str, object]) -> dict[str, Any]:
             start_new_session=True,
         )
         if result.returncode not in _REPORTED:
-            raise RuntimeError(f"swarm failed ({result.returncode}):\n{result.stdout.decode()}")
+            raise Failed(f"swarm failed ({result.returncode}):\n{result.stdout.decode()}")
         report: dict[str, Any] = orjson.loads(file.read_bytes())
         return report

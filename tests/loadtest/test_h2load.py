@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from loadtest.child import Failed
 from loadtest.h2load import Load, parse
 
 OUTPUT = """\
@@ -25,10 +26,10 @@ def test_pushes_and_seconds(time, seconds):
 
 @pytest.mark.parametrize(("failed", "refused"), [(1, 0), (0, 1)])
 def test_a_push_that_was_refused_is_no_load(failed, refused):
-    with pytest.raises(RuntimeError, match="refused"):
+    with pytest.raises(Failed, match="refused"):
         parse(OUTPUT.format(time="2.00s", failed=failed, refused=refused))
 
 
 def test_other_output_is_not_understood():
-    with pytest.raises(RuntimeError, match="in:"):
+    with pytest.raises(Failed, match="in:"):
         parse("h2load: could not connect")

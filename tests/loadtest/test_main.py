@@ -10,6 +10,7 @@ import pytest
 import trio
 
 from loadtest.__main__ import Common, _report, app
+from loadtest.child import Failed
 from loadtest.report import Bound, Measured, Report
 
 
@@ -23,6 +24,15 @@ def test_a_missed_bound_is_exit_code_one(tmp_path, capsys, figure, code):
     assert _report(scenario, Common(json=file)) == code
     assert orjson.loads(file.read_bytes())["ok"] is (code == 0)
     assert "it: " in capsys.readouterr().out
+
+
+def test_what_cannot_be_measured_is_said_and_is_exit_code_two(capsys):
+    async def scenario():
+        async with trio.open_nursery():
+            raise Failed("no such server")
+
+    assert _report(scenario, Common()) == 2
+    assert "no such server" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

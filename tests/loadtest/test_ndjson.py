@@ -8,6 +8,7 @@ import h11
 import pytest
 import trio
 
+from loadtest.child import Failed
 from loadtest.ndjson import post_lines
 
 
@@ -48,5 +49,5 @@ async def test_more_lines_than_any_buffer_holds(serving):
 
 
 async def test_a_refusal_is_raised(serving):
-    with pytest.RaisesGroup(pytest.RaisesExc(RuntimeError, match="503")):
+    with pytest.RaisesGroup(pytest.RaisesExc(Failed, match="503")):
         await post_lines(await serving(503), "/v1/pushes", [b"{}"] * 3, print)

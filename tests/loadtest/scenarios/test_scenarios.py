@@ -5,9 +5,15 @@ from __future__ import annotations
 import pytest
 
 from loadtest.bench import Plan
-from loadtest.scenarios import connect, delay, fanout, idle, intake
+from loadtest.scenarios import connect, delay, fanout, hold, idle, intake
 
 BARE = Plan(1, ("bare",))
+
+
+@pytest.fixture(autouse=True)
+def _no_rest(monkeypatch):
+    monkeypatch.setattr(hold, "_SETTLE_S", 0)
+    monkeypatch.setattr(fanout, "_SETTLE_S", 0)
 
 
 async def test_idle():
