@@ -1,4 +1,4 @@
-"""The command line: `python -m loadtest SCENARIO [--repeats N] [--only WORD] [--json FILE]`.
+"""The command line: `python -m loadtest SCENARIO [--rounds N] [--only WORD] [--json FILE]`.
 
 Each scenario measures our server beside its limit and its peers and prints one table.
 Exit code 1 says that a bound was missed, 2 that something could not be measured, 130 that the
@@ -12,6 +12,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import httpx
 import orjson
@@ -25,11 +26,17 @@ from loadtest.report import Report, as_json, print_report
 from loadtest.scenarios import connect, delay, fanout, idle, intake, steady
 
 Scenario = Callable[[], Awaitable[Report]]
+Devices = Annotated[int, Parameter(help="Devices that connect to each server.")]
+Rounds = Annotated[
+    int, Parameter(help="Rounds. In each, every server is measured once; figures are medians.")
+]
 
 app = App(
     name="python -m loadtest",
     help="Measure trio-push beside a bare trio loop and beside its peers, in the same run.",
+    default_parameter=Parameter(negative=""),
     result_action="return_value",
+    version_flags=(),
 )
 
 
@@ -40,62 +47,79 @@ class Common:
 
     Parameters
     ----------
-    repeats
-        Rounds. In each, every server is measured once; figures are medians over the rounds.
     only
         Measure only servers in whose names this word is found. Repeatable.
     json
         File to write all samples to.
     """
 
-    repeats: int = 3
     only: tuple[str, ...] = ()
     json: Path | None = None
 
-    @property
-    def plan(self) -> Plan:
-        return Plan(self.repeats, self.only)
+    def plan(self, rounds: int) -> Plan:
+        return Plan(rounds, self.only)
 
 
 _COMMON = Common()
 
 
 @app.command(name="idle")
-def _idle(*, devices: int = 15_000, common: Common = _COMMON) -> int:
+def _idle(*, devices: Devices = 15_000, rounds: Rounds = 3, common: Common = _COMMON) -> int:
     """What a connected device to which nothing happens costs the server in memory."""
-    return _report(lambda: idle.run(devices, common.plan), common)
+    return _report(lambda: idle.run(devices, common.plan(rounds)), common)
 
 
 @app.command(name="connect")
-def _connect(*, devices: int = 15_000, common: Common = _COMMON) -> int:
+def _connect(*, devices: Devices = 15_000, rounds: Rounds = 3, common: Common = _COMMON) -> int:
     """What it costs the server in CPU that a device connects."""
-    return _report(lambda: connect.run(devices, common.plan), common)
+    return _report(lambda: connect.run(devices, common.plan(rounds)), common)
 
 
 @app.command(name="fanout")
-def _fanout(*, devices: int = 15_000, broadcasts: int = 10, common: Common = _COMMON) -> int:
+def _fanout(
+    *,
+    devices: Devices = 15_000,
+    broadcasts: Annotated[int, Parameter(help="Events sent to all of them.")] = 10,
+    rounds: Rounds = 3,
+    common: Common = _COMMON,
+) -> int:
     """What one event to all devices costs per delivery, and when the last one has it."""
-    return _report(lambda: fanout.run(devices, broadcasts, common.plan), common)
+    return _report(lambda: fanout.run(devices, broadcasts, common.plan(rounds)), common)
 
 
 @app.command(name="intake")
-def _intake(*, seconds: int = 5, common: Common = _COMMON) -> int:
+def _intake(
+    *,
+    seconds: Annotated[int, Parameter(help="Time to push to each server for.")] = 5,
+    rounds: Rounds = 3,
+    common: Common = _COMMON,
+) -> int:
     """How many pushes per second are answered, over HTTP/2 and HTTP/1.1."""
-    return _report(lambda: intake.run(seconds, common.plan), common)
+    return _report(lambda: intake.run(seconds, common.plan(rounds)), common)
 
 
 @app.command(name="delay")
-def _delay(*, pushes: int = 1_000_000, common: Common = _COMMON) -> int:
+def _delay(
+    *,
+    pushes: Annotated[int, Parameter(help="Pushes to hold.")] = 1_000_000,
+    rounds: Rounds = 1,
+    common: Common = _COMMON,
+) -> int:
     """What a held push costs in memory, and how late those fire that come due meanwhile."""
-    return _report(lambda: delay.run(pushes, common.plan), common)
+    return _report(lambda: delay.run(pushes, common.plan(rounds)), common)
 
 
 @app.command(name="steady")
 def _steady(
-    *, devices: int = 15_000, rate: int = 2_000, seconds: int = 60, common: Common = _COMMON
+    *,
+    devices: Devices = 15_000,
+    rate: Annotated[int, Parameter(help="Pushes sent in a second.")] = 2_000,
+    seconds: Annotated[int, Parameter(help="Time to go on for once all are connected.")] = 60,
+    rounds: Rounds = 1,
+    common: Common = _COMMON,
 ) -> int:
     """A steady flow of pushes to a crowd of devices: none lost, books balanced."""
-    return _report(lambda: steady.run(devices, rate, seconds, common.plan), common)
+    return _report(lambda: steady.run(devices, rate, seconds, common.plan(rounds)), common)
 
 
 def _report(scenario: Scenario, common: Common) -> int:

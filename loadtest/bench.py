@@ -20,7 +20,7 @@ _SAMPLE_S: Final = 900
 class Plan:
     """How often to measure, and whom."""
 
-    repeats: int
+    rounds: int
     #: measure only subjects in whose names one of these words is found; none: all
     only: tuple[str, ...] = ()
 
@@ -39,17 +39,17 @@ class Subject:
 
 
 async def interleaved(subjects: Sequence[Subject], plan: Plan) -> Measured:
-    """Measure each subject that is wanted and installed `plan.repeats` times.
+    """Measure each subject that is wanted and installed `plan.rounds` times.
 
     Raises Failed, alone or in a group, when a measurement cannot be taken.
     """
     wanted = [it for it in subjects if plan.wants(it.name)]
     measured = Measured(skipped={it.name: f"needs {it.missing}" for it in wanted if it.missing})
-    for round_ in range(plan.repeats):
+    for number in range(1, plan.rounds + 1):
         for subject in wanted:
             if subject.missing:
                 continue
-            say(f"round {round_ + 1} of {plan.repeats}: {subject.name}")
+            say(f"round {number} of {plan.rounds}: {subject.name}")
             with trio.move_on_after(_SAMPLE_S) as scope:
                 sample = await subject.sample()
                 measured.samples.setdefault(subject.name, []).append(sample)

@@ -12,7 +12,7 @@ import shlex
 import signal
 import subprocess
 from collections import deque
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -112,9 +112,7 @@ class Child:
 
 
 @asynccontextmanager
-async def running(
-    command: Sequence[str], *, env: Mapping[str, str] | None = None
-) -> AsyncIterator[Child]:
+async def running(command: Sequence[str]) -> AsyncIterator[Child]:
     """Run `command` while the block runs. Its output is read to the end of the block.
 
     A session of its own keeps a Ctrl-C on the terminal from the child: it is the parent that
@@ -126,7 +124,6 @@ async def running(
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         start_new_session=True,
-        env=env,
     )
     child = Child(shlex.join(command), process)
     async with trio.open_nursery() as nursery:

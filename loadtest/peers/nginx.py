@@ -18,7 +18,7 @@ from typing import Final
 
 import trio
 
-from loadtest.child import Address, ChildDied, running
+from loadtest.child import Address, Failed, running
 from loadtest.peers.peer import Peer, Server, post
 
 _MODULE: Final = Path("/usr/lib/nginx/modules/ngx_nchan_module.so")
@@ -68,7 +68,7 @@ def _free_address() -> Address:
 
 
 async def _until_accepting(address: Address) -> None:
-    """Wait until connections are taken. Raises ChildDied when that does not come about."""
+    """Wait until connections are taken. Raises Failed when that does not come about."""
     with trio.move_on_after(_START_S):
         while True:
             try:
@@ -76,7 +76,7 @@ async def _until_accepting(address: Address) -> None:
                 return
             except OSError:
                 await trio.sleep(0.05)
-    raise ChildDied(f"nginx does not accept on {address}")
+    raise Failed(f"nginx does not accept on {address}")
 
 
 async def _broadcast(wire: Address, text: str) -> None:

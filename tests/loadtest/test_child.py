@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,7 +11,11 @@ import trio
 
 from loadtest.child import ChildDied, running
 
-python = partial(running, env={**os.environ, "PYTHONUNBUFFERED": "1"})
+
+def python(script):
+    return running([sys.executable, "-u", "-c", script])
+
+
 CHATTY = """
 print("starting")
 print('{"event": "listening", "listener": "api", "url": "http://127.0.0.1:2"}')
@@ -40,7 +42,7 @@ def soon_gone(pid):
 
 
 async def test_events_are_found_among_other_lines_and_in_any_order():
-    async with python([sys.executable, "-c", CHATTY]) as child:
+    async with python(CHATTY) as child:
         assert await child.listening("wire") == ("127.0.0.1", 1)
         assert await child.listening("api") == ("127.0.0.1", 2)
         await child.tell("hello")
@@ -49,7 +51,7 @@ async def test_events_are_found_among_other_lines_and_in_any_order():
 
 async def test_a_child_that_ends_leaves_its_last_words():
     with pytest.RaisesGroup(pytest.RaisesExc(ChildDied, match="no such thing")):
-        async with python([sys.executable, "-c", "raise SystemExit('no such thing')"]) as child:
+        async with python("raise SystemExit('no such thing')") as child:
             await child.event("listening")
 
 
@@ -61,7 +63,7 @@ async def test_a_child_ends_with_the_block_and_so_do_its_own_children():
         "print(json.dumps({'event': 'ready', 'pid': child.pid}))\n"
         "signal.pause()"
     )
-    async with python([sys.executable, "-c", script]) as child:
+    async with python(script) as child:
         grandchild = (await child.event("ready"))["pid"]
         assert not gone(child.pid)
     assert gone(child.pid)
@@ -76,14 +78,14 @@ async def test_a_stubborn_child_is_killed(monkeypatch):
         'print(\'{"event": "ready"}\')\n'
         "while True: signal.pause()"
     )
-    async with python([sys.executable, "-c", script]) as child:
+    async with python(script) as child:
         await child.event("ready")
     assert gone(child.pid)
 
 
 async def test_cancelling_ends_the_child():
     with trio.move_on_after(0.3) as scope:
-        async with python(["sleep", "600"]) as child:
+        async with running(["sleep", "600"]) as child:
             await child.event("never")
     assert scope.cancelled_caught
     assert gone(child.pid)

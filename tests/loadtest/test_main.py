@@ -53,4 +53,4 @@ def test_a_signal_ends_the_run_after_cleaning_up(number):
 @pytest.mark.parametrize("name", ["idle", "connect", "fanout", "intake", "delay", "steady"])
 def test_every_scenario_has_help(capsys, name):
     app([name, "--help"])
-    assert "--repeats" in capsys.readouterr().out
+    assert "--rounds" in capsys.readouterr().out
