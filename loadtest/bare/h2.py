@@ -26,7 +26,7 @@ async def _handle(connection: socket.socket) -> None:
     protocol.local_settings[SettingCodes.MAX_CONCURRENT_STREAMS] = 1000
     protocol.initiate_connection()
     # a client that is leaving (GOAWAY) is not answered any more, and h2 says so by raising
-    with connection, suppress(ProtocolError):
+    with connection, suppress(ProtocolError, OSError):
         while data := await receive(connection):
             for event in protocol.receive_data(data):
                 if isinstance(event, DataReceived):

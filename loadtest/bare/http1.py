@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 
 import httptools
 import trio
@@ -60,7 +61,7 @@ def _ignore(target: bytes, body: bytes) -> None:
 
 
 async def _handle(connection: socket.socket) -> None:
-    with connection:
+    with connection, suppress(OSError):
         await answer(connection, await receive(connection), Requests(_ignore))
 
 

@@ -22,7 +22,10 @@ Handler = Callable[[socket.socket], Awaitable[None]]
 
 
 async def serve(handle: Handler) -> None:
-    """Accept on a free port of 127.0.0.1, one task per connection, until stdin ends."""
+    """Accept on a free port of 127.0.0.1, one task per connection, until stdin ends.
+
+    `handle` closes its connection and keeps OSError to itself.
+    """
     with socket.create_server(("127.0.0.1", 0), backlog=_BACKLOG) as listener:
         listener.setblocking(False)
         host, port = listener.getsockname()
@@ -51,17 +54,15 @@ async def _accept(nursery: trio.Nursery, listener: socket.socket, handle: Handle
 
 
 async def receive(connection: socket.socket) -> bytes:
-    """Wait for bytes; b"" is the end, a reset connection too."""
+    """Wait for bytes; b"" is the end. Raises OSError when the connection was reset."""
     await trio.lowlevel.wait_readable(connection)
-    try:
-        return connection.recv(_RECEIVE_BYTES)
-    except ConnectionError:
-        return b""
+    return connection.recv(_RECEIVE_BYTES)
 
 
 async def send(connection: socket.socket, data: bytes) -> None:
-    """Write all of `data`; waits only when the kernel takes no more."""
-    sent = connection.send(data)
-    while sent < len(data):
-        await trio.lowlevel.wait_writable(connection)
-        sent += connection.send(data[sent:])
+    """Write all of `data`; waits only when the kernel takes no more. Raises OSError."""
+    while data:
+        try:
+            data = data[connection.send(data) :]
+        except BlockingIOError:
+            await trio.lowlevel.wait_writable(connection)

@@ -29,7 +29,7 @@ class Loop:
 
     async def handle(self, connection: socket.socket) -> None:
         """Serve one connection; a device's task stays in this very frame while it is parked."""
-        with connection:
+        with connection, suppress(OSError):
             data = await receive(connection)
             if data.startswith(b"POST "):
                 return await answer(connection, data, Requests(self._take))
@@ -42,14 +42,17 @@ class Loop:
             try:
                 await trio.lowlevel.wait_readable(connection)
             finally:
-                del self._devices[token]
+                self._devices.pop(token, None)
 
     def _take(self, target: bytes, body: bytes) -> None:
         if target == b"/broadcast":
             for device in self._devices.values():
-                device.send(body)
+                try:
+                    device.send(body)
+                except OSError:  # it has just left, and its task will find out
+                    continue
             return
-        with suppress(KeyError):
+        with suppress(KeyError, OSError):
             self._devices[target.rpartition(b"/")[2]].send(b"event: ping\ndata: %b\n\n" % body)
 
 
