@@ -34,12 +34,11 @@ _REPORTED: Final = (0, 99)
 
 _COLUMNS = (
     Column("connected", "devices"),
-    Column("accepted", "pushes accepted"),
-    Column("refused", "refused"),
+    Column("accepted", "pushes"),
     Column("lost", "lost"),
     Column("p50_ms", "p50, ms", 1),
-    Column("p99_ms", "p99", 1),
-    Column("max_ms", "max", 1),
+    Column("p99_ms", "p99, ms", 1),
+    Column("max_ms", "max, ms", 1),
     Column("cpu_percent", "server CPU, %"),
     Column("ratio", "CPU × bare", 2),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from loadtest.bench import Plan
-from loadtest.scenarios import connect, delay, fanout, hold, idle, intake
+from loadtest.scenarios import connect, delay, fanout, hold, idle, intake, steady
 
 BARE = Plan(1, ("bare",))
 
@@ -50,3 +50,27 @@ async def test_delay(monkeypatch):
     [(name, [sample])] = report.measured.samples.items()
     assert name == "bare heap, bare tasks"
     assert 0 <= sample["p50_ms"] <= sample["p99_ms"] <= sample["max_ms"]
+
+
+async def test_steady(monkeypatch):
+    flags = {}
+
+    async def swarm(given):
+        flags.update(given)
+        return {
+            "devices": {"connected": 10},
+            "pushes": {"accepted": 100, "refused": 0},
+            "deliveries": {"lost": 1},
+            "books": {"balanced": True},
+            "latency_ms": {"p50": 1.5, "p99": 2.5, "max": 3.5},
+        }
+
+    monkeypatch.setattr(steady, "_swarm", swarm)
+    report = await steady.run(10, 20, 5, BARE)
+    assert flags["devices"] == 10
+    assert flags["push-rate"] == 20
+    assert flags["duration"] == 5
+    assert flags["url"].startswith("http://127.0.0.1:")
+    assert report.measured.figure("bare trio", "lost") == 1
+    assert report.measured.figure("bare trio", "p99_ms") == 2.5
+    assert report.measured.figure("bare trio", "ratio") == 1.0
