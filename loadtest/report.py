@@ -46,7 +46,8 @@ class Measured:
         for subject in subjects:
             rounds = zip(self.samples.get(subject, ()), self.samples.get(limit, ()), strict=False)
             for sample, limit_sample in rounds:
-                sample[name] = sample[metric] / limit_sample[metric]
+                if limit_sample[metric]:  # else too little was done to be measured
+                    sample[name] = sample[metric] / limit_sample[metric]
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,12 @@ def test_ratios_are_taken_within_a_round(measured):
     assert measured.figure("bare", "ratio") == 1.0
 
 
+def test_there_is_no_ratio_to_nothing():
+    measured = Measured({"ours": [{"cost": 1.0}], "bare": [{"cost": 0.0}]})
+    measured.set_ratios(["ours"], "bare", "cost")
+    assert isnan(measured.figure("ours", "ratio"))
+
+
 def test_without_the_limit_there_are_no_ratios(measured):
     measured.set_ratios(["ours"], "absent", "cost")
     assert isnan(measured.figure("ours", "ratio"))

@@ -73,4 +73,3 @@ async def test_steady(monkeypatch):
     assert flags["url"].startswith("http://127.0.0.1:")
     assert report.measured.figure("bare trio", "lost") == 1
     assert report.measured.figure("bare trio", "p99_ms") == 2.5
-    assert report.measured.figure("bare trio", "ratio") == 1.0
