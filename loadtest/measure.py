@@ -9,6 +9,7 @@ import math
 import resource
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,11 +49,11 @@ def usage(pid: int) -> Usage:
 
 def family(pid: int) -> list[int]:
     """`pid` and all its descendants (nginx has a master and workers)."""
-    children = (
-        int(child)
-        for task in (_PROC / str(pid) / "task").iterdir()
-        for child in (task / "children").read_text().split()
-    )
+    children: list[int] = []
+    for thread in (_PROC / str(pid) / "task").iterdir():
+        # a thread may end while they are walked; its children have gone to another one
+        with suppress(FileNotFoundError, ProcessLookupError):
+            children += map(int, (thread / "children").read_text().split())
     return [pid, *(member for child in children for member in family(child))]
 
 
