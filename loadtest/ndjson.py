@@ -7,6 +7,7 @@ wait for the other to read.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from itertools import islice
 from typing import Final
 
@@ -39,18 +40,19 @@ async def post_lines(
 async def _send(
     stream: trio.SocketStream, protocol: h11.Connection, path: str, lines: Iterable[bytes]
 ) -> None:
+    """Send it all, unless the server will not read on: why, its answer says."""
     headers = [
         ("Host", "localhost"),
         ("Content-Type", "application/x-ndjson"),
         ("Transfer-Encoding", "chunked"),
     ]
-    await stream.send_all(
-        _bytes(protocol, h11.Request(method="POST", target=path, headers=headers))
-    )
-    for batch in _batches(lines):
-        data = h11.Data(data=b"".join(line + b"\n" for line in batch))
-        await stream.send_all(_bytes(protocol, data))
-    await stream.send_all(_bytes(protocol, h11.EndOfMessage()))
+    head = h11.Request(method="POST", target=path, headers=headers)
+    with suppress(trio.BrokenResourceError):
+        await stream.send_all(_bytes(protocol, head))
+        for batch in _batches(lines):
+            data = h11.Data(data=b"".join(line + b"\n" for line in batch))
+            await stream.send_all(_bytes(protocol, data))
+        await stream.send_all(_bytes(protocol, h11.EndOfMessage()))
 
 
 def _bytes(protocol: h11.Connection, event: h11.Event) -> bytes:

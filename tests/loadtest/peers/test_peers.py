@@ -11,12 +11,14 @@ from loadtest.peers.all import DEVICE_PLANE, H2_INTAKE, HTTP1_INTAKE
 from loadtest.peers.bare import BARE_SSE
 from loadtest.peers.go import GO, GO_HIJACKED
 from loadtest.peers.nginx import NGINX
+from loadtest.peers.ours import OURS
 from loadtest.peers.peer import Peer, post
 from loadtest.peers.quart import QUART
 
 needs_go = pytest.mark.needs("go")
 needs_nchan = pytest.mark.needs("nginx", "nchan")
 PEERS = [
+    pytest.param(OURS, id="ours"),
     pytest.param(BARE_SSE, id="bare"),
     pytest.param(GO, id="go", marks=needs_go),
     pytest.param(GO_HIJACKED, id="go-hijacked", marks=needs_go),
