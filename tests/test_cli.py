@@ -118,6 +118,14 @@ def test_a_mistake_is_one_line_that_says_what_to_do(
     assert complaint in err
 
 
+def test_a_command_that_is_not_there(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli, "COMMANDS", {"serve": cli.COMMANDS["serve"]})
+    assert main(["srve"]) == 2
+    assert 'Did you mean "serve"?' in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [

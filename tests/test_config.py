@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from trio_push.config import DAYS, Address, ServeSettings
 from trio_push.errors import ConfigError
@@ -48,6 +51,14 @@ def test_an_address_is_read_and_shown_again(text: str, address: tuple[str, int])
 def test_what_is_no_address(text: str, problem: str) -> None:
     with pytest.raises(ConfigError, match=problem):
         Address.parse(text)
+
+
+@given(st.text(alphabet=":[].%0123456789abcdef") | st.text())
+def test_any_text_is_an_address_or_a_config_error(text: str) -> None:
+    with suppress(ConfigError):
+        address = Address.parse(text)
+        assert 0 <= address.port <= 65535
+        assert Address.parse(str(address)) == address
 
 
 @pytest.mark.parametrize(

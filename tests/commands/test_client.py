@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+import ssl
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import httpx
 import pytest
+import trio
+import trustme
 
 from trio_push.commands.client import base_url, open_client, reaching, reason_in
 from trio_push.errors import ConfigError, Unreachable
@@ -60,10 +65,28 @@ async def test_a_name_that_nobody_has() -> None:
         (b'{"reason":"Unregistered","detail":"d"}', "Unregistered"),
         (b'{"detail":"d","title":"t"}', "d"),
         (b'{"title":"t"}', "t"),
-        (b'{"reason":5}', "410 Gone"),
-        (b"", "410 Gone"),
-        (b"\xff", "410 Gone"),
+        (b'{"reason":5}', "Gone"),
+        (b"", "Gone"),
+        (b"\xff", "Gone"),
     ],
 )
 def test_why_a_server_refused(body: bytes, reason: str) -> None:
     assert reason_in(httpx.Response(410, content=body)) == reason
+
+
+async def test_a_certificate_that_nobody_vouches_for(nursery: trio.Nursery) -> None:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    trustme.CA().issue_cert("localhost").configure_cert(context)
+
+    async def handshake(stream: trio.SSLStream[trio.SocketStream]) -> None:
+        with suppress(trio.BrokenResourceError):
+            await stream.do_handshake()
+
+    listeners = await nursery.start(
+        partial(trio.serve_ssl_over_tcp, handshake, 0, context, host="127.0.0.1")
+    )
+    url = f"https://localhost:{listeners[0].transport_listener.socket.getsockname()[1]}"
+    async with open_client(ca=None, timeout=httpx.Timeout(5)) as client:
+        with pytest.raises(Unreachable, match="--ca says whom else to trust"), reaching(url):
+            await client.get(url)
+    nursery.cancel_scope.cancel()

@@ -67,6 +67,12 @@ async def test_events_as_lines_of_json(
     assert err == f"trio-push: connected to {server.url} as c0ffee\n"
 
 
+async def test_the_last_event_may_be_the_end_of_the_stream(server: FakeServer) -> None:
+    server.answer = lambda _: Reply(200, STREAM, (EVENT % (1, 1) + EVENT % (2, 2),))
+    assert await run(settings(server, count=2), "c0ffee") == 0
+    assert len(server.seen) == 1
+
+
 async def test_it_goes_on_after_the_last_event(
     server: FakeServer, waits: list[float], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -99,8 +105,12 @@ async def test_a_full_server_is_tried_again(server: FakeServer, waits: list[floa
 @pytest.mark.parametrize(
     ("reply", "code", "said"),
     [
-        (json_reply(400, {"reason": "MissingDeviceToken"}), 1, "no event stream: MissingDeviceT"),
-        (Reply(200, {"content-type": "text/html"}), 1, "no event stream: 200 OK"),
+        (
+            json_reply(400, {"reason": "MissingDeviceToken"}),
+            1,
+            "gave no events: 400 MissingDeviceToken",
+        ),
+        (Reply(200, {"content-type": "text/html"}), 1, "gave no events: 200 OK"),
         (Reply(204), 0, "the server has no more for this device"),
     ],
 )

@@ -61,6 +61,8 @@ def reason_of(exc: httpx.TransportError) -> str:
     root: BaseException = exc
     while deeper := _below(root):
         root = deeper
+    if isinstance(root, ssl.SSLCertVerificationError):
+        return f"{root.verify_message} (--ca says whom else to trust)"
     if isinstance(root, OSError) and root.strerror:
         # "Error connecting to (…): Connection refused": who reads this knows where to
         return root.strerror.rpartition(": ")[2]
@@ -90,5 +92,5 @@ def reason_in(response: httpx.Response) -> str:
     for key in ("reason", "detail", "title"):
         if isinstance(problem.get(key), str):
             return str(problem[key])
-    # HTTP/2 has no phrase of its own
-    return f"{response.status_code} {httpx.codes.get_reason_phrase(response.status_code)}".strip()
+    # from the table, because HTTP/2 transmits no phrase
+    return httpx.codes.get_reason_phrase(response.status_code) or "no reason given"

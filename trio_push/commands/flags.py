@@ -93,6 +93,14 @@ _CONFIGURABLE_HELP = (
 _METAVARS = {"s": "DURATION", "1/s": "PER-SECOND"}
 
 
+def _metavar(setting: Setting) -> str | None:
+    """What stands for the value in the help; None: what cyclopts has for switches and choices."""
+    if setting.type is bool or setting.choices:
+        return None
+    fallback = "TEXT" if setting.type is str else "NUMBER"
+    return _METAVARS.get(setting.unit, setting.unit.upper() or fallback)
+
+
 def _annotation(setting: Setting, configurable: bool) -> Any:
     """What cyclopts is told of a flag; Any, because the type is made at run time."""
     # a switch can be turned off where it may have been turned on: by default or in a file
@@ -100,7 +108,7 @@ def _annotation(setting: Setting, configurable: bool) -> Any:
     parameter = Parameter(
         name=setting.flag,
         help=setting.help,
-        metavar=_METAVARS.get(setting.unit, setting.unit.upper()) or None,
+        metavar=_metavar(setting),
         show_default=setting.show(setting.default) or None,
         choices=setting.choices or None,
         negative=None if setting.type is bool and may_be_on else (),

@@ -136,7 +136,7 @@ class Device:
                         self._take(event)
                     if self._seen == self._count:
                         enough.cancel()
-            if enough.cancelled_caught:
+            if enough.cancel_called:
                 return 0
             _say("the server ended the stream")
             return None
@@ -154,7 +154,7 @@ class Device:
         if response.status_code == 204:
             _say("the server has no more for this device")
             return 0
-        _say(f"{self._url} gave no event stream: {reason_in(response)}")
+        _say(f"{self._url} gave no events: {response.status_code} {reason_in(response)}")
         retry_after = response.headers.get("Retry-After", "")
         if retry_after.isdecimal():
             self._retry_s = float(retry_after)

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import json
 import os
-import stat
 import sys
 from collections import Counter
-from contextlib import aclosing
+from collections.abc import Iterator
+from contextlib import aclosing, contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Annotated
 
 import httpx
@@ -49,19 +50,19 @@ class PushSettings:
         "HTTP/2, or by the server's own API.",
         choices=("apns", "apns-h2", "api"),
     )
-    topic: str | None = setting(None, "The topic.", unit="text")
+    topic: str | None = setting(None, "The topic.")
     ttl_s: float | None = setting(
         None, "Time to keep it for a device that is away; 0: now or never.", unit="s"
     )
     expiration: int | None = setting(
         None, "Until when to keep it, instead of --ttl; 0: now or never.", unit="epoch-seconds"
     )
-    priority: int | None = setting(None, "10, 5 or 1.", unit="number")
+    priority: int | None = setting(None, "10, 5 or 1.")
     collapse_id: str | None = setting(
-        None, "Replace a push with this collapse id that still waits.", unit="text"
+        None, "Replace a push with this collapse id that still waits."
     )
-    id: str | None = setting(None, "The push's id; as to APNs a UUID.", unit="text")
-    event: str | None = setting(None, "Name of the device's event; --via api only.", unit="text")
+    id: str | None = setting(None, "The push's id; as to APNs a UUID.")
+    event: str | None = setting(None, "Name of the device's event; --via api only.")
     delay_s: float | None = setting(None, "Time to hold it before; --via api only.", unit="s")
     broadcast: bool = setting(
         False, "Push to every connected device: leave out TOKEN. --via api only."
@@ -149,14 +150,25 @@ def _stdin_text() -> str:
         raise ConfigError(f"the payload on stdin is not UTF-8: {exc}") from exc
 
 
-async def _send_file(name: str, defaults: Order, sender: Sender, report: Report) -> None:
-    """Send the orders in a file, showing on a terminal how far it is; then sum up."""
+@contextmanager
+def _opened(name: str) -> Iterator[tuple[int, int | None]]:
+    """The file descriptor to read from, and the size where there is one. '-' is stdin."""
+    if name == "-":
+        yield sys.stdin.fileno(), None
+        return
     try:
-        fd = 0 if name == "-" else os.open(name, os.O_RDONLY)
-        mode, size = os.fstat(fd).st_mode, os.fstat(fd).st_size
+        fd = os.open(name, os.O_RDONLY)
     except OSError as exc:
         raise ConfigError(f"--file {name} cannot be read: {exc.strerror}") from exc
-    bar = Progress(
+    try:
+        yield fd, os.fstat(fd).st_size or None
+    finally:
+        os.close(fd)
+
+
+def _progress_bar() -> Progress:
+    """On stderr, and only if that is a terminal."""
+    return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         console=Console(stderr=True),
@@ -165,20 +177,24 @@ async def _send_file(name: str, defaults: Order, sender: Sender, report: Report)
         redirect_stdout=sys.stdout.isatty(),
         transient=True,
     )
+
+
+async def _send_file(name: str, defaults: Order, sender: Sender, report: Report) -> None:
+    """Send the orders in a file, showing on a terminal how far it is; then sum up."""
     began = trio.current_time()
-    try:
-        with bar:
-            task = bar.add_task("", total=size if stat.S_ISREG(mode) else None)
+    with _opened(name) as (fd, size):
+        try:
+            with _progress_bar() as bar:
+                task = bar.add_task("", total=size)
 
-            def take(answer: Answer) -> None:
-                report.add(answer)
-                bar.update(task, description=report.progress)
+                def take(answer: Answer) -> None:
+                    report.add(answer)
+                    bar.update(task, description=report.progress)
 
-            read = lines_of(fd, lambda n: bar.advance(task, n))
-            async with aclosing(read) as lines:
-                await send_lines(lines, name, defaults, sender, take)
-    finally:
-        report.sum_up(trio.current_time() - began)
+                async with aclosing(lines_of(fd, partial(bar.advance, task))) as lines:
+                    await send_lines(lines, name, defaults, sender, take)
+        finally:
+            report.sum_up(trio.current_time() - began)
 
 
 class Report:
@@ -209,7 +225,7 @@ class Report:
         """To stderr when stdout is for machines."""
         sent = self._outcomes.total()
         counts = ", ".join(f"{n:,} {outcome}" for outcome, n in self._outcomes.most_common())
-        lines = [f"{sent:,} pushes in {seconds:.1f}s: {counts or 'none'}"]
+        lines = [f"{sent:,} push{'' if sent == 1 else 'es'} in {seconds:.1f}s: {counts or 'none'}"]
         lines += [f"{n:>9,}  {reason}" for reason, n in self._reasons.most_common()]
         print("\n".join(lines), file=sys.stderr if self._as_json else sys.stdout)
 

@@ -1,0 +1,169 @@
+"""The command line: `python -m loadtest SCENARIO [--rounds N] [--only WORD] [--json FILE]`.
+
+Each scenario measures our server beside its limit and its peers and prints one table.
+Exit code 1 says that a bound was missed, 2 that something could not be measured, 130 that the
+run was interrupted.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import httpx
+import orjson
+import trio
+from cyclopts import App, Parameter
+from rich.console import Console
+
+from loadtest.bench import Plan, say
+from loadtest.child import Failed
+from loadtest.report import Report, as_json, print_report
+from loadtest.scenarios import connect, delay, fanout, idle, intake, steady
+
+Scenario = Callable[[], Awaitable[Report]]
+Devices = Annotated[int, Parameter(help="Devices that connect to each server.")]
+Rounds = Annotated[
+    int, Parameter(help="Rounds. In each, every server is measured once; figures are medians.")
+]
+
+app = App(
+    name="python -m loadtest",
+    help="Measure trio-push beside a bare trio loop and beside its peers, in the same run.",
+    default_parameter=Parameter(negative=""),
+    result_action="return_value",
+    version_flags=(),
+)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Common:
+    """What every scenario can be told.
+
+    Parameters
+    ----------
+    only
+        Measure only servers in whose names this word is found. Repeatable.
+    json
+        File to write all samples to.
+    """
+
+    only: tuple[str, ...] = ()
+    json: Path | None = None
+
+    def plan(self, rounds: int) -> Plan:
+        return Plan(rounds, self.only)
+
+
+_COMMON = Common()
+
+
+@app.command(name="idle")
+def _idle(*, devices: Devices = 15_000, rounds: Rounds = 3, common: Common = _COMMON) -> int:
+    """What a connected device to which nothing happens costs the server in memory."""
+    return _report(lambda: idle.run(devices, common.plan(rounds)), common)
+
+
+@app.command(name="connect")
+def _connect(*, devices: Devices = 15_000, rounds: Rounds = 3, common: Common = _COMMON) -> int:
+    """What it costs the server in CPU that a device connects."""
+    return _report(lambda: connect.run(devices, common.plan(rounds)), common)
+
+
+@app.command(name="fanout")
+def _fanout(
+    *,
+    devices: Devices = 15_000,
+    broadcasts: Annotated[int, Parameter(help="Events sent to all of them.")] = 10,
+    rounds: Rounds = 3,
+    common: Common = _COMMON,
+) -> int:
+    """What one event to all devices costs per delivery, and when the last one has it."""
+    return _report(lambda: fanout.run(devices, broadcasts, common.plan(rounds)), common)
+
+
+@app.command(name="intake")
+def _intake(
+    *,
+    seconds: Annotated[int, Parameter(help="Time to push to each server for.")] = 5,
+    rounds: Rounds = 3,
+    common: Common = _COMMON,
+) -> int:
+    """How many pushes per second are answered, over HTTP/2 and HTTP/1.1."""
+    return _report(lambda: intake.run(seconds, common.plan(rounds)), common)
+
+
+@app.command(name="delay")
+def _delay(
+    *,
+    pushes: Annotated[int, Parameter(help="Pushes to hold.")] = 1_000_000,
+    rounds: Rounds = 1,
+    common: Common = _COMMON,
+) -> int:
+    """What a held push costs in memory, and how late those fire that come due meanwhile."""
+    return _report(lambda: delay.run(pushes, common.plan(rounds)), common)
+
+
+@app.command(name="steady")
+def _steady(
+    *,
+    devices: Devices = 15_000,
+    rate: Annotated[int, Parameter(help="Pushes sent in a second.")] = 2_000,
+    seconds: Annotated[int, Parameter(help="Time to go on for once all are connected.")] = 60,
+    rounds: Rounds = 1,
+    common: Common = _COMMON,
+) -> int:
+    """A steady flow of pushes to a crowd of devices: none lost, books balanced."""
+    return _report(lambda: steady.run(devices, rate, seconds, common.plan(rounds)), common)
+
+
+def _report(scenario: Scenario, common: Common) -> int:
+    """Run a scenario, say what came of it, and give the exit code."""
+    report = None
+    failures: list[BaseException] = []
+    try:
+        report = trio.run(_until_signal, scenario)
+    except* (Failed, httpx.HTTPError) as group:
+        failures = list(_leaves(group))
+    for failure in failures:
+        say(f"failed: {type(failure).__name__}: {failure}")
+    if report is None:
+        return 2 if failures else 130
+    print_report(report, Console())
+    if common.json is not None:
+        common.json.write_bytes(orjson.dumps(as_json(report), option=orjson.OPT_INDENT_2))
+    return 0 if report.ok else 1
+
+
+def _leaves(group: BaseExceptionGroup[Exception]) -> Iterator[BaseException]:
+    """The exceptions in a group of groups."""
+    for failure in group.exceptions:
+        if isinstance(failure, BaseExceptionGroup):
+            yield from _leaves(failure)
+        else:
+            yield failure
+
+
+async def _until_signal(scenario: Scenario) -> Report | None:
+    """What the scenario reports; None when a signal came first, all children being ended."""
+    report = None
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_cancel_on_signal, signals, nursery.cancel_scope)
+            report = await scenario()
+            nursery.cancel_scope.cancel()
+    return report
+
+
+async def _cancel_on_signal(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
+    await anext(signals)
+    scope.cancel()
+
+
+if __name__ == "__main__":
+    sys.exit(app())

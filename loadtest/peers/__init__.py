@@ -1,0 +1,1 @@
+"""The servers that are measured: ours, the bare loops, and what others would use instead."""

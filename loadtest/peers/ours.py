@@ -1,0 +1,34 @@
+"""trio-push itself, started as a user would start it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+
+import orjson
+
+from loadtest.child import Address, running
+from loadtest.peers.peer import Peer, Server, post
+
+_COMMAND = (
+    *(sys.executable, "-m", "trio_push", "serve"),
+    *("--listen", "127.0.0.1:0", "--api", "127.0.0.1:0"),
+)
+
+
+@asynccontextmanager
+async def _serve() -> AsyncIterator[Server]:
+    async with running(_COMMAND) as child:
+        wire = await child.listening("wire")
+        api = await child.listening("api")
+        yield Server(child, wire, wire, partial(_broadcast, api), api)
+
+
+async def _broadcast(api: Address, text: str) -> None:
+    request = orjson.dumps({"broadcast": True, "payload": text})
+    await post(api, "/v1/push", request, "application/json")
+
+
+OURS = Peer("trio-push", _serve)

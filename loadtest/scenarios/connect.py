@@ -1,0 +1,24 @@
+"""connect: what it costs the server in CPU that a device connects."""
+
+from __future__ import annotations
+
+from loadtest.bench import Plan
+from loadtest.peers.ours import OURS
+from loadtest.report import Bound, Column, Report
+from loadtest.scenarios.hold import hold
+
+_COLUMNS = (
+    Column("devices", "devices"),
+    Column("connect_us", "server CPU, µs/connect", 1),
+    Column("connects_per_s", "connects/s"),
+    Column("ratio", "CPU × bare", 2),
+)
+
+
+async def run(devices: int, plan: Plan) -> Report:
+    """Connect `devices` to each server as fast as it takes them."""
+    measured = await hold(devices, plan, ratio="connect_us")
+    cpu = Bound(
+        "CPU per connect, × bare accept loop", measured.figure(OURS.name, "ratio"), "at most", 1.5
+    )
+    return Report("connect", {"devices": devices}, _COLUMNS, measured, [cpu])

@@ -1,0 +1,99 @@
+"""intake: pushes for tokens nobody listens to, as fast as the server answers them.
+
+`apns-expiration: 0`: now or never. Each protocol has its limit: a bare loop around the same
+parsing library, which answers 200 and does nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from loadtest import h2load
+from loadtest.bench import Plan, Subject, interleaved
+from loadtest.child import Address
+from loadtest.measure import usage
+from loadtest.peers.all import H2_INTAKE, HTTP1_INTAKE
+from loadtest.peers.bare import BARE_H2, BARE_HTTP1
+from loadtest.peers.ours import OURS
+from loadtest.peers.peer import Peer, Server
+from loadtest.report import Bound, Column, Report, Sample
+
+_COLUMNS = (
+    Column("pushes_per_s", "pushes/s"),
+    Column("cpu_us", "server CPU, µs/push", 1),
+    Column("ratio", "pushes/s × bare", 2),
+    Column("cpu_ratio", "CPU × bare", 2),
+)
+
+
+@dataclass(frozen=True)
+class _Protocol:
+    """A way for pushes to come in."""
+
+    name: str
+    peers: Sequence[Peer]
+    #: the bare loop among them
+    bare: Peer
+    #: where it is spoken
+    address: Callable[[Server], Address | None]
+    #: pushes for so many seconds
+    load: Callable[[Address, int], Awaitable[h2load.Load]]
+    #: what the ratio to the bare loop must be, and should be
+    limit: float
+    aim: float | None
+
+    def subject(self, peer: Peer) -> str:
+        return f"{self.name}, {peer.name}"
+
+
+_PROTOCOLS = (
+    _Protocol("HTTP/2", H2_INTAKE, BARE_H2, lambda it: it.h2, h2load.h2, 0.7, None),
+    _Protocol("HTTP/1.1", HTTP1_INTAKE, BARE_HTTP1, lambda it: it.wire, h2load.http1, 0.4, 0.6),
+)
+
+
+async def run(seconds: int, plan: Plan) -> Report:
+    """Push for `seconds` over each protocol."""
+    measured = await interleaved(
+        [
+            Subject(
+                protocol.subject(peer),
+                partial(_sample, protocol, peer, seconds),
+                h2load.missing() or peer.missing(),
+            )
+            for protocol in _PROTOCOLS
+            for peer in protocol.peers
+        ],
+        plan,
+    )
+    for protocol in _PROTOCOLS:
+        names = [protocol.subject(peer) for peer in protocol.peers]
+        bare = protocol.subject(protocol.bare)
+        measured.set_ratios(names, bare, "pushes_per_s")
+        measured.set_ratios(names, bare, "cpu_us", name="cpu_ratio")
+    bounds = [
+        Bound(
+            f"{protocol.name} pushes/s, × {protocol.bare.name} loop",
+            measured.figure(protocol.subject(OURS), "ratio"),
+            "at least",
+            protocol.limit,
+            protocol.aim,
+        )
+        for protocol in _PROTOCOLS
+    ]
+    return Report("intake", {"seconds": seconds}, _COLUMNS, measured, bounds)
+
+
+async def _sample(protocol: _Protocol, peer: Peer, seconds: int) -> Sample:
+    async with peer.serve() as server:
+        address = protocol.address(server)
+        assert address is not None
+        before = usage(server.child.pid)
+        load = await protocol.load(address, seconds)
+        cost = usage(server.child.pid) - before
+    return {
+        "pushes_per_s": load.pushes / load.seconds,
+        "cpu_us": cost.cpu_s / load.pushes * 1e6,
+    }

@@ -1,0 +1,111 @@
+"""steady: a flow of pushes to a crowd of devices, sent and audited by the swarm.
+
+The same swarm drives the bare loop and the peers that have the same two endpoints; their side
+of the books it cannot see.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+import trio
+
+from loadtest.bench import Plan, Subject, interleaved
+from loadtest.child import Failed
+from loadtest.measure import usage
+from loadtest.peers.all import DEVICE_PLANE
+from loadtest.peers.bare import BARE_SSE
+from loadtest.peers.ours import OURS
+from loadtest.peers.peer import Peer, url
+from loadtest.report import Bound, Column, Report, Sample
+
+#: devices that connect in a second: well below what any of the servers can
+_RAMP: Final = 1000
+#: time for the swarm to connect, to take in what is under way at the end, and to reckon
+_GRACE_S: Final = 120
+#: what the swarm says by its exit code: all well, or thresholds and books missed
+_REPORTED: Final = (0, 99)
+
+_COLUMNS = (
+    Column("connected", "devices"),
+    Column("accepted", "pushes"),
+    Column("lost", "lost"),
+    Column("p50_ms", "p50, ms", 1),
+    Column("p99_ms", "p99, ms", 1),
+    Column("max_ms", "max, ms", 1),
+    Column("cpu_percent", "server CPU, %"),
+    Column("ratio", "CPU × bare", 2),
+)
+
+
+async def run(devices: int, rate: int, seconds: int, plan: Plan) -> Report:
+    """Push `rate` times a second to `devices` for `seconds`."""
+    subjects = [
+        Subject(peer.name, partial(_sample, peer, devices, rate, seconds), peer.missing())
+        for peer in DEVICE_PLANE
+        if peer.most_devices is None
+    ]
+    measured = await interleaved(subjects, plan)
+    measured.set_ratios(measured.samples, BARE_SSE.name, "cpu_percent")
+    figure = partial(measured.figure, OURS.name)
+    bounds = [
+        Bound("devices connected", figure("connected"), "at least", devices),
+        # the swarm's plan is random: a hundredth less than the rate says is no fault
+        Bound("pushes accepted", figure("accepted"), "at least", 0.99 * rate * seconds),
+        Bound("pushes refused", figure("refused"), "at most", 0),
+        Bound("pushes lost", figure("lost"), "at most", 0),
+        Bound("books balanced", figure("balanced"), "at least", 1),
+    ]
+    parameters = {"devices": devices, "pushes/s": rate, "seconds": seconds}
+    return Report("steady", parameters, _COLUMNS, measured, bounds)
+
+
+async def _sample(peer: Peer, devices: int, rate: int, seconds: int) -> Sample:
+    flags = {
+        "devices": devices,
+        "ramp": _RAMP,
+        "duration": seconds,
+        "push-rate": rate,
+        "via": "apns",
+        "path": peer.events_path,
+    }
+    async with peer.serve() as server:
+        before = usage(server.child.pid)
+        with trio.fail_after(devices / _RAMP + seconds + _GRACE_S):
+            report = await _swarm(flags | {"url": url(server.wire, "")})
+        cost = usage(server.child.pid) - before
+    return {
+        "connected": report["devices"]["connected"],
+        "accepted": report["pushes"]["accepted"],
+        "refused": report["pushes"]["refused"],
+        "lost": report["deliveries"]["lost"],
+        "balanced": int(report["books"]["balanced"]),
+        "p50_ms": report["latency_ms"]["p50"],
+        "p99_ms": report["latency_ms"]["p99"],
+        "max_ms": report["latency_ms"]["max"],
+        "cpu_percent": cost.cpu_s / cost.at_s * 100,
+    }
+
+
+async def _swarm(flags: dict[str, object]) -> dict[str, Any]:
+    """Run `trio-push swarm` and give its report. Raises Failed when it has none."""
+    with tempfile.TemporaryDirectory(prefix="loadtest-swarm-") as directory:
+        file = Path(directory) / "report.json"
+        words = [f"--{name}={value}" for name, value in (flags | {"json": file}).items()]
+        result = await trio.run_process(
+            [sys.executable, "-m", "trio_push", "swarm", *words],
+            check=False,
+            capture_stdout=True,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        if result.returncode not in _REPORTED:
+            raise Failed(f"swarm failed ({result.returncode}):\n{result.stdout.decode()}")
+        report: dict[str, Any] = orjson.loads(file.read_bytes())
+        return report

@@ -1,0 +1,66 @@
+"""Every peer holds devices, sends one event to all of them and one to a single one."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+
+from loadtest.clients import token_of
+from loadtest.crowd import connected
+from loadtest.peers.all import DEVICE_PLANE, H2_INTAKE, HTTP1_INTAKE
+from loadtest.peers.bare import BARE_SSE
+from loadtest.peers.go import GO, GO_HIJACKED
+from loadtest.peers.nginx import NGINX
+from loadtest.peers.ours import OURS
+from loadtest.peers.peer import Peer, post
+from loadtest.peers.quart import QUART
+
+needs_go = pytest.mark.needs("go")
+needs_nchan = pytest.mark.needs("nginx", "nchan")
+PEERS = [
+    pytest.param(OURS, id="ours"),
+    pytest.param(BARE_SSE, id="bare"),
+    pytest.param(GO, id="go", marks=needs_go),
+    pytest.param(GO_HIJACKED, id="go-hijacked", marks=needs_go),
+    pytest.param(NGINX, id="nginx", marks=needs_nchan),
+    pytest.param(QUART, id="quart"),
+]
+DEVICES = 5
+
+
+@pytest.mark.parametrize("peer", PEERS)
+async def test_an_event_to_all(peer):
+    with trio.fail_after(60):
+        async with (
+            peer.serve() as server,
+            connected(server.wire, peer.broadcast_path, DEVICES) as crowd,
+        ):
+            for number in (1, 2):
+                await crowd.expect(number * DEVICES)
+                await server.broadcast("hello")
+                received = await crowd.received()
+    assert received.bytes >= 2 * DEVICES * len("data: hello\n\n")
+
+
+@pytest.mark.parametrize("peer", PEERS)
+async def test_a_push_to_one(peer):
+    with trio.fail_after(60):
+        async with (
+            peer.serve() as server,
+            connected(server.wire, peer.events_path, DEVICES) as crowd,
+        ):
+            await crowd.expect(2)
+            for device in (0, DEVICES - 1):
+                path = f"/3/device/{token_of(device)}"
+                await post(server.wire, path, b'{"mdm":"x"}', "application/json")
+            await crowd.received()
+
+
+def test_a_crowd_is_no_larger_than_the_peer_can_be_expected_to_hold():
+    peer = Peer("small", BARE_SSE.serve, most_devices=10)
+    assert [peer.crowd(5), peer.crowd(50), BARE_SSE.crowd(50)] == [5, 10, 50]
+
+
+def test_names_tell_peers_apart():
+    for peers in (DEVICE_PLANE, H2_INTAKE, HTTP1_INTAKE):
+        assert len({peer.name for peer in peers}) == len(peers)

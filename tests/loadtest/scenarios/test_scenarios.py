@@ -1,0 +1,75 @@
+"""Each scenario from end to end with the bare loops alone, tiny."""
+
+from __future__ import annotations
+
+import pytest
+
+from loadtest.bench import Plan
+from loadtest.scenarios import connect, delay, fanout, hold, idle, intake, steady
+
+BARE = Plan(1, ("bare",))
+
+
+@pytest.fixture(autouse=True)
+def _no_rest(monkeypatch):
+    monkeypatch.setattr(hold, "_SETTLE_S", 0)
+    monkeypatch.setattr(fanout, "_SETTLE_S", 0)
+
+
+async def test_idle():
+    report = await idle.run(20, BARE)
+    assert report.measured.figure("bare trio", "devices") == 20
+    assert report.measured.figure("bare trio", "ratio") == 1.0
+    assert [bound.verdict for bound in report.bounds] == ["not measured"]
+
+
+async def test_connect():
+    report = await connect.run(20, BARE)
+    assert 1 < report.measured.figure("bare trio", "connect_us") < 100_000
+
+
+async def test_fanout():
+    report = await fanout.run(20, 2, BARE)
+    assert 1 < report.measured.figure("bare trio", "delivery_us") < 100_000
+    assert report.measured.figure("bare trio", "bytes") > 100
+    assert report.measured.figure("bare trio", "wall_ms") > 0
+
+
+@pytest.mark.needs("h2load")
+async def test_intake():
+    report = await intake.run(1, BARE)
+    assert list(report.measured.samples) == ["HTTP/2, bare h2", "HTTP/1.1, bare httptools"]
+    assert report.measured.figure("HTTP/2, bare h2", "pushes_per_s") > 10
+    assert report.measured.figure("HTTP/1.1, bare httptools", "ratio") == 1.0
+
+
+async def test_delay(monkeypatch):
+    monkeypatch.setattr(delay, "_SPREAD_S", 0.2)
+    monkeypatch.setattr(delay, "_DUE", 50)
+    report = await delay.run(1000, BARE)
+    [(name, [sample])] = report.measured.samples.items()
+    assert name == "bare heap, bare tasks"
+    assert 0 <= sample["p50_ms"] <= sample["p99_ms"] <= sample["max_ms"]
+
+
+async def test_steady(monkeypatch):
+    flags = {}
+
+    async def swarm(given):
+        flags.update(given)
+        return {
+            "devices": {"connected": 10},
+            "pushes": {"accepted": 100, "refused": 0},
+            "deliveries": {"lost": 1},
+            "books": {"balanced": True},
+            "latency_ms": {"p50": 1.5, "p99": 2.5, "max": 3.5},
+        }
+
+    monkeypatch.setattr(steady, "_swarm", swarm)
+    report = await steady.run(10, 20, 5, BARE)
+    assert flags["devices"] == 10
+    assert flags["push-rate"] == 20
+    assert flags["duration"] == 5
+    assert flags["url"].startswith("http://127.0.0.1:")
+    assert report.measured.figure("bare trio", "lost") == 1
+    assert report.measured.figure("bare trio", "p99_ms") == 2.5
