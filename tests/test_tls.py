@@ -12,6 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from trio_push import tls
 from trio_push.errors import ConfigError
 from trio_push.tls import (
     CA_LIFE,
@@ -235,6 +236,16 @@ def test_a_damaged_certificate_is_replaced(tmp_path: Path, damage: bytes | None)
     handshake(mended.context, trusting(mended.ca_path))
 
 
+def test_a_certificate_for_other_names_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(tls, "_DEV_SAN", x509.SubjectAlternativeName([x509.DNSName("old.example")]))
+        dev_context(tmp_path)
+    renewed = dev_context(tmp_path)
+    handshake(renewed.context, trusting(renewed.ca_path))
+
+
 def test_a_lost_or_foreign_copy_of_the_ca_is_written_again(tmp_path: Path) -> None:
     dev_context(tmp_path)
     (tmp_path / "ca.pem").write_bytes(b"noise")
@@ -262,6 +273,21 @@ def test_several_at_once_agree_on_one_ca(tmp_path: Path) -> None:
     for each in made:
         handshake(each.context, trusting(each.ca_path))
     assert {path.name for path in tmp_path.iterdir()} == {"ca-key.pem", "ca.pem", "server.pem"}
+
+
+def test_the_first_ca_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_ca = tls._make_ca
+    first: list[DevTls] = []
+
+    def overtaken(now: datetime) -> tls._Identity:
+        monkeypatch.setattr(tls, "_make_ca", make_ca)
+        first.append(dev_context(tmp_path))
+        return make_ca(now)
+
+    monkeypatch.setattr(tls, "_make_ca", overtaken)
+    second = dev_context(tmp_path)
+    for each in (*first, second):
+        handshake(each.context, trusting(second.ca_path))
 
 
 NODE = """

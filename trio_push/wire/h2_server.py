@@ -12,11 +12,12 @@ from typing import Final, cast
 from h2.config import H2Configuration
 from h2.connection import ConnectionInputs, H2Connection, H2ConnectionStateMachine
 from h2.errors import ErrorCodes
-from h2.events import Event
-from h2.exceptions import DenialOfServiceError
+from h2.events import Event, StreamReset
+from h2.exceptions import DenialOfServiceError, InvalidBodyLengthError
 from h2.settings import SettingCodes, Settings
 from hpack.hpack import Encoder, encode_integer
 from hpack.table import HeaderTable
+from hyperframe.frame import DataFrame, Frame
 
 #: what Apple's servers advertise
 MAX_HEADER_LIST_BYTES: Final = 8000
@@ -37,10 +38,11 @@ CLOSED_STREAMS_SLACK: Final = 64
 class ServerConnection(H2Connection):
     """A server's end of HTTP/2.
 
-    Of h2's own it differs in this: it does not limit streams (h2 ends the connection when a
-    peer opens too many; whoever counts them can refuse one instead); GOAWAY, sent or received,
-    leaves what is open open (RFC 9113, section 6.8), where h2 falls silent; and what a peer
-    can make it keep is bounded tighter.
+    Of h2's own it differs in this (sections are RFC 9113's): it does not limit streams, where
+    h2 ends the connection when a peer opens too many, so that whoever counts them can refuse
+    one instead; GOAWAY, sent or received, leaves what is open open (section 6.8), where h2
+    falls silent; a body of a wrong length resets its stream, where h2 ends the connection; and
+    what a peer can make it keep is bounded tighter.
     """
 
     #: h2 remembers how the last 65,536 streams were closed (11 MB a connection), to tell stray
@@ -85,6 +87,19 @@ class ServerConnection(H2Connection):
             self.close_connection(ErrorCodes.ENHANCE_YOUR_CALM)
             raise DenialOfServiceError("More in one frame, header block or settings than needed")
         return events
+
+    def _receive_data_frame(self, frame: DataFrame) -> tuple[list[Frame], list[Event]]:
+        """A body of another length than announced is its stream's fault alone (section 8.1.1).
+
+        Not rare: curl ends an upload short when it is answered early.
+        """
+        try:
+            return super()._receive_data_frame(frame)
+        except InvalidBodyLengthError:
+            stream_id, code = frame.stream_id, ErrorCodes.PROTOCOL_ERROR
+            self.acknowledge_received_data(frame.flow_controlled_length, stream_id)
+            self.reset_stream(stream_id, code)
+            return [], [StreamReset(stream_id=stream_id, error_code=code, remote_reset=False)]
 
     def clear_outbound_data_buffer(self) -> None:
         """What h2 does when GOAWAY comes; what was answered before is still sent."""

@@ -5,8 +5,8 @@ preface. It hands in what it reads, works on the events it gets, answers, and se
 `data_to_send()` returns; it does so after every call, also after a ProtocolError.
 
 Promised: a request is reported once and whole; an upload never stalls for want of flow control;
-an error body travels in one DATA frame (clients parse frames, not bodies); a stream beyond the
-limit is refused and harms nothing; nothing a peer sends makes the session keep more than
+a body that is too large is reported all the same, cut off; an error body travels in one DATA
+frame (clients parse frames, not bodies); a stream beyond the limit is refused and harms nothing; nothing a peer sends makes the session keep more than
 `max_streams` bodies or raise anything but ProtocolError. Answering a stream that is no longer
 there does nothing, since a reset may cross any answer.
 """
@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Final
 
 import h2.events
 from h2.errors import ErrorCodes
-from h2.exceptions import H2Error, StreamClosedError
+from h2.exceptions import DenialOfServiceError, H2Error, StreamClosedError
 from hyperframe.exceptions import HyperframeError
 
 from trio_push.errors import ProtocolError
@@ -29,8 +29,8 @@ from trio_push.wire.http2_events import Event, Headers, Leaving, Request, Reset,
 
 #: what Apple's servers advertise
 MAX_STREAMS: Final = 1000
-#: of a body that is too large this much more is thrown away before its stream is reset: a
-#: client that is still sending may not read its answer
+#: of a body that is too large this much more is read and thrown away: a client that is still
+#: sending may not see its answer (curl 7.88 even hangs at its next request)
 MAX_DISCARDED_BYTES: Final = 1024 * 1024
 
 
@@ -39,23 +39,21 @@ _Handler = Callable[["H2Session", Any, list[Event]], None]
 
 
 class _Stream:
-    __slots__ = ("answered", "body", "discarded", "fields", "method", "reported", "rest", "whole")
+    __slots__ = ("body", "fields", "method", "reported", "rest", "size", "whole")
 
     def __init__(self, fields: Headers) -> None:
         self.fields = fields
         self.method = b""
         #: of the request, as far as it came and is kept
         self.body = b""
-        #: bytes of the request thrown away
-        self.discarded = 0
-        #: of the response, what flow control holds back
-        self.rest = b""
-        #: a Request went out
-        self.reported = False
+        #: bytes of the request's body that came
+        self.size = 0
         #: the request has come to its end
         self.whole = False
-        #: the response has come to its end
-        self.answered = False
+        #: a Request went out
+        self.reported = False
+        #: of the response, what flow control holds back
+        self.rest = b""
 
 
 class H2Session:
@@ -65,7 +63,7 @@ class H2Session:
         self._h2 = ServerConnection(max_streams)
         self._max_streams = max_streams
         self._max_body_bytes = max_body_bytes
-        #: every stream that is not closed in both directions
+        #: every stream that is not answered
         self._streams: dict[int, _Stream] = {}
         #: streams with something to send that flow control holds back
         self._blocked: set[int] = set()
@@ -105,13 +103,11 @@ class H2Session:
                     handle(self, event, events)
             if not self._calm.allows(now):
                 self._h2.close_connection(ErrorCodes.ENHANCE_YOUR_CALM)
-                raise ProtocolError("too many resets, pings or settings")
+                raise DenialOfServiceError("too many resets, pings or settings")
         except (H2Error, HyperframeError) as exc:
             self._broken = True
+            self._streams.clear()
             raise ProtocolError(f"HTTP/2 {type(exc).__name__}: {exc}") from exc
-        except ProtocolError:
-            self._broken = True
-            raise
         if self._window_changed:
             self._resume(events)
         return events
@@ -120,7 +116,7 @@ class H2Session:
 
     def respond(self, stream_id: int, status: int, headers: Headers, body: bytes = b"") -> None:
         """Answer a request whole. A body waits until flow control lets it go in one frame."""
-        stream = self._answerable(stream_id)
+        stream = self._streams.get(stream_id)
         if stream is None:
             return
         if stream.method == b"HEAD":
@@ -130,11 +126,11 @@ class H2Session:
             stream.rest = body
             self._send_rest(stream_id, stream)
         else:
-            self._answered(stream_id, stream)
+            self._answered(stream_id)
 
     def start_stream(self, stream_id: int, status: int, headers: Headers) -> None:
         """Begin an answer of any length: `send()` and `end()` follow."""
-        if self._answerable(stream_id) is not None:
+        if stream_id in self._streams:
             self._send_headers(stream_id, status, headers, end_stream=False)
 
     def send(self, stream_id: int, data: bytes) -> int:
@@ -142,7 +138,7 @@ class H2Session:
 
         If it was not all, Writable follows when there is room.
         """
-        if self._answerable(stream_id) is None:
+        if stream_id not in self._streams:
             return 0
         taken = 0
         while taken < len(data):
@@ -157,10 +153,9 @@ class H2Session:
 
     def end(self, stream_id: int) -> None:
         """End an answer begun with `start_stream()`."""
-        stream = self._answerable(stream_id)
-        if stream is not None:
+        if stream_id in self._streams:
             self._h2.end_stream(stream_id)
-            self._answered(stream_id, stream)
+            self._answered(stream_id)
 
     def goaway(self, reason: str) -> None:
         """Tell the peer, in Apple's way, to send no more; what is open may still be answered."""
@@ -188,29 +183,27 @@ class H2Session:
         if not event.data and event.stream_ended is None:
             self._calm.disturb()
         stream = self._streams.get(stream_id)
-        if stream is None:
+        if stream is None or stream.reported:
             return
-        if not stream.reported:
-            stream.body += event.data
-            if len(stream.body) > self._max_body_bytes:
-                stream.body = stream.body[: self._max_body_bytes + 1]
-                self._report(stream_id, stream, events)
-        else:
-            self._discard(stream_id, stream, size, events)
+        stream.size += len(event.data)
+        if len(stream.body) <= self._max_body_bytes:
+            stream.body = (stream.body + event.data)[: self._max_body_bytes + 1]
+        if stream.size > self._max_body_bytes + MAX_DISCARDED_BYTES:
+            self._report(stream_id, stream, events)
 
     def _on_end(self, event: h2.events.StreamEnded, events: list[Event]) -> None:
         stream = self._streams.get(event.stream_id)
-        if stream is None:
-            return
-        stream.whole = True
-        if stream.answered:
-            del self._streams[event.stream_id]
-        elif not stream.reported:
-            self._report(event.stream_id, stream, events)
+        if stream is not None:
+            stream.whole = True
+            if not stream.reported:
+                self._report(event.stream_id, stream, events)
 
     def _on_reset(self, event: h2.events.StreamReset, events: list[Event]) -> None:
         self._calm.disturb()
-        self._forget(event.stream_id, events)
+        stream = self._streams.pop(event.stream_id, None)
+        self._blocked.discard(event.stream_id)
+        if stream is not None and stream.reported:
+            events.append(Reset(event.stream_id))
 
     def _on_window(self, event: h2.events.WindowUpdated, events: list[Event]) -> None:
         self._window_changed = True
@@ -260,31 +253,12 @@ class H2Session:
         stream.fields = []
         events.append(request)
 
-    def _discard(self, stream_id: int, stream: _Stream, size: int, events: list[Event]) -> None:
-        stream.discarded += size
-        if stream.discarded > MAX_DISCARDED_BYTES and not stream.whole:
-            # NO_ERROR asks to stop an upload that is answered already (RFC 9113, section 8.1).
-            code = ErrorCodes.NO_ERROR if stream.answered else ErrorCodes.ENHANCE_YOUR_CALM
-            self._reset(stream_id, code)
-            self._forget(stream_id, events)
-
     def _reset(self, stream_id: int, code: ErrorCodes) -> None:
         # h2 reads ahead of us: it may know already that the peer has reset the stream.
         with contextlib.suppress(StreamClosedError):
             self._h2.reset_stream(stream_id, code)
 
-    def _forget(self, stream_id: int, events: list[Event]) -> None:
-        """The stream is reset; whoever works on its request learns of it."""
-        stream = self._streams.pop(stream_id, None)
-        self._blocked.discard(stream_id)
-        if stream is not None and stream.reported and not stream.answered:
-            events.append(Reset(stream_id))
-
     # What goes out.
-
-    def _answerable(self, stream_id: int) -> _Stream | None:
-        stream = self._streams.get(stream_id)
-        return None if stream is None or stream.answered or self._broken else stream
 
     def _send_headers(
         self, stream_id: int, status: int, headers: Headers, *, end_stream: bool
@@ -292,11 +266,12 @@ class H2Session:
         fields = [(b":status", b"%d" % status), *headers]
         self._h2.send_headers(stream_id, fields, end_stream=end_stream)
 
-    def _answered(self, stream_id: int, stream: _Stream) -> None:
-        stream.answered = True
+    def _answered(self, stream_id: int) -> None:
+        stream = self._streams.pop(stream_id)
         self._blocked.discard(stream_id)
-        if stream.whole:
-            del self._streams[stream_id]
+        if not stream.whole:
+            # Asks to stop an upload that has its answer (RFC 9113, section 8.1).
+            self._reset(stream_id, ErrorCodes.NO_ERROR)
 
     def _room(self, stream_id: int) -> int:
         """How many bytes a DATA frame of the stream may have now."""
@@ -314,7 +289,7 @@ class H2Session:
                 return
             piece, stream.rest = stream.rest[:room], stream.rest[room:]
             self._h2.send_data(stream_id, piece, end_stream=not stream.rest)
-        self._answered(stream_id, stream)
+        self._answered(stream_id)
 
     def _resume(self, events: list[Event]) -> None:
         """The peer widened a window: go on with what was held back."""
