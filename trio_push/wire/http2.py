@@ -4,11 +4,11 @@ The wire's connection handler owns one `H2Session` per connection that begins wi
 preface. It hands in what it reads, works on the events it gets, answers, and sends what
 `data_to_send()` returns; it does so after every call, also after a ProtocolError.
 
-Promised: a request is reported once and whole; an upload never stalls for want of flow control;
-a body that is too large is reported all the same, cut off; an error body travels in one DATA
-frame (clients parse frames, not bodies); a stream beyond the limit is refused and harms nothing; nothing a peer sends makes the session keep more than
-`max_streams` bodies or raise anything but ProtocolError. Answering a stream that is no longer
-there does nothing, since a reset may cross any answer.
+Promised: a request is reported once and whole, or cut off if its body is too large; an upload
+never stalls for want of flow control; an error body travels in one DATA frame (clients parse
+frames, not bodies); a stream beyond the limit is refused and harms nothing; nothing a peer sends
+makes the session keep more than `max_streams` bodies or raise anything but ProtocolError.
+Answering a stream that is no longer there does nothing, since a reset may cross any answer.
 """
 
 from __future__ import annotations
@@ -29,9 +29,10 @@ from trio_push.wire.http2_events import Event, Headers, Leaving, Request, Reset,
 
 #: what Apple's servers advertise
 MAX_STREAMS: Final = 1000
-#: of a body that is too large this much more is read and thrown away: a client that is still
-#: sending may not see its answer (curl 7.88 even hangs at its next request)
-MAX_DISCARDED_BYTES: Final = 1024 * 1024
+#: of a body that is too large this much more is read and thrown away (15 ms of work): a client
+#: that is still sending may not look for its answer, and curl takes the reset that follows an
+#: early one for a failure
+MAX_DISCARDED_BYTES: Final = 16 * 1024 * 1024
 
 
 #: takes an event of h2's (each handler another kind) and appends what it means to the list
