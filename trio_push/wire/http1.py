@@ -17,7 +17,8 @@ from trio_push.errors import ProtocolError
 MAX_HEAD = 16_384
 #: bytes of a body that are kept; a longer one is told by its length
 MAX_BODY = 5_121
-#: bytes of a body that are read and thrown away before the connection is given up
+#: bytes of a body that are read; of one that goes on the request is taken for complete, and is
+#: the last of its connection
 MAX_DISCARD = 1_048_576
 #: requests that may be pipelined in one read
 MAX_PIPELINED = 1_024
@@ -37,6 +38,10 @@ class Request(NamedTuple):
     def header(self, name: bytes) -> bytes | None:
         """The first header of that (lower-case) name."""
         return next((value for key, value in self.headers if key == name), None)
+
+
+class _EnoughOfIt(Exception):
+    """A body is longer than anybody will read."""
 
 
 class RequestParser:
@@ -67,26 +72,48 @@ class RequestParser:
         Requests complete before the fault are lost with it: who pipelines garbage gets one
         answer, 400.
         """
-        if self._head_size is not None:
-            self._head_size += len(data)
+        while data:
+            if self._head_size is not None:
+                self._head_size += len(data)
+            data = self._parse(data)
+        if self._head_size is not None and self._head_size > MAX_HEAD:
+            raise ProtocolError("request head too large", status=431)
+        done, self._requests = self._requests, []
+        return done
+
+    def _parse(self, data: bytes) -> bytes:
+        """Parse; returns what is to be parsed next, b"" when there is nothing left."""
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
-            # An upgrade that is not offered is ignored: RFC 9110 §7.8.
-            self._parser = httptools.HttpRequestParser(self)
-            rest = data[upgrade.args[0] :]
-            done, self._requests = self._requests, []
-            return done + (self.feed(rest) if rest else [])
+            return self._decline_upgrade() + data[upgrade.args[0] :]
         except httptools.HttpParserCallbackError as error:
+            if isinstance(error.__context__, _EnoughOfIt):
+                self._complete(keep_alive=False)
+                return b""
             if isinstance(error.__context__, ProtocolError):
                 raise error.__context__ from None
             raise
         except httptools.HttpParserError as error:
             raise ProtocolError(f"not HTTP/1.1: {error}") from error
-        if self._head_size is not None and self._head_size > MAX_HEAD:
-            raise ProtocolError("request head too large", status=431)
-        done, self._requests = self._requests, []
-        return done
+        return b""
+
+    def _decline_upgrade(self) -> bytes:
+        """What to parse instead of the head that the parser has stopped at.
+
+        An upgrade that is not offered is ignored (RFC 9110, section 7.8), but httptools takes
+        the request for complete and its body for the other protocol. So the head is parsed
+        again, without the upgrade. CONNECT has no body.
+        """
+        version = self._parser.get_http_version().encode()
+        self._parser = httptools.HttpRequestParser(self)
+        if self._requests[-1].method == b"CONNECT":
+            return b""
+        request = self._requests.pop()
+        fields = [field for field in request.headers if field[0] != b"upgrade"]
+        lines = [b"%b %b HTTP/%b" % (request.method, request.target, version)]
+        lines += [b"%b: %b" % field for field in fields]
+        return b"\r\n".join([*lines, b"", b""])
 
     def wants_continue(self) -> bool:
         """Whether the client waits for `100 Continue` before it sends the body; asked once."""
@@ -112,19 +139,21 @@ class RequestParser:
             self._body.append(body)
         self._body_size += len(body)
         if self._body_size > MAX_DISCARD:
-            raise ProtocolError("request body too large", status=413)
+            raise _EnoughOfIt
 
     def on_message_complete(self) -> None:
         if len(self._requests) >= MAX_PIPELINED:
             raise ProtocolError("too many pipelined requests", status=429)
-        parser = self._parser
+        self._complete(keep_alive=self._parser.should_keep_alive())
+
+    def _complete(self, *, keep_alive: bool) -> None:
         self._requests.append(
             Request(
-                parser.get_method(),
+                self._parser.get_method(),
                 self._target,
                 self._headers,
                 self._body[0] if len(self._body) == 1 else b"".join(self._body),
-                parser.should_keep_alive(),
+                keep_alive,
             )
         )
         self._begin()
