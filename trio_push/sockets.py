@@ -7,6 +7,7 @@ cancel-safe unless it says otherwise.
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
 
@@ -104,6 +105,18 @@ async def handshake(sock: ssl.SSLSocket) -> None:
         await wait_for(blocked, sock)
 
 
+def close(sock: socket.socket) -> None:
+    """Close without waiting; over TLS the peer is told first, or it would take it for a cut."""
+    _say_closed(sock)
+    sock.close()
+
+
+def stop_reading(sock: socket.socket) -> None:
+    """Read what has arrived, then the end. Raises OSError when the peer is gone."""
+    # Of an SSLSocket's own shutdown nothing that follows would be encrypted.
+    socket.socket.shutdown(sock, socket.SHUT_RD)
+
+
 async def close_gently(sock: socket.socket) -> None:
     """Close so that the peer gets our last words: unread data would turn the close into a reset.
 
@@ -111,7 +124,8 @@ async def close_gently(sock: socket.socket) -> None:
     """
     with trio.move_on_after(LINGER_S):
         try:
-            sock.shutdown(socket.SHUT_WR)
+            _say_closed(sock)
+            socket.socket.shutdown(sock, socket.SHUT_WR)
             read = 0
             while read < LINGER_BYTES and (data := await receive_some(sock)):
                 read += len(data)
@@ -119,3 +133,10 @@ async def close_gently(sock: socket.socket) -> None:
         except OSError:
             pass
     sock.close()
+
+
+def _say_closed(sock: socket.socket) -> None:
+    """The closure alert of TLS (RFC 8446, section 6.1), if there is room for it."""
+    if isinstance(sock, ssl.SSLSocket):
+        with contextlib.suppress(OSError, ValueError):
+            sock.unwrap()

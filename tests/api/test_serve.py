@@ -87,9 +87,7 @@ class Http2Client:
                 case h2.events.DataReceived():
                     body = self.bodies.get(event.stream_id, b"")
                     self.bodies[event.stream_id] = body + event.data
-                    self.h2.acknowledge_received_data(
-                        event.flow_controlled_length, event.stream_id
-                    )
+                    self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
                 case h2.events.StreamEnded():
                     self.ended.add(event.stream_id)
                 case h2.events.StreamReset():
@@ -342,9 +340,7 @@ async def test_being_cancelled_ends_it_in_spite_of_such_a_client(
     sock.close()
 
 
-async def test_requests_in_flight_at_the_end_are_answered(
-    api: Running, http2: Http2Client
-) -> None:
+async def test_requests_in_flight_at_the_end_are_answered(api: Running, http2: Http2Client) -> None:
     api.node.connect("aa")
     api.node.router.gate = trio.Event()
     head = {":method": "POST", ":path": "/v1/push", "content-type": "application/json"}

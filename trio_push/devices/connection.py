@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 import trio
 
 from trio_push.push import Push
+from trio_push.sockets import close
 
 if TYPE_CHECKING:
     from trio_push.mailbox.mailbox import Mailbox
@@ -83,4 +84,4 @@ class Connection:
         """Drop the connection. Its tasks wake with trio.ClosedResourceError."""
         if not self.closed:
             trio.lowlevel.notify_closing(self.sock)
-            self.sock.close()
+            close(self.sock)

@@ -25,10 +25,12 @@ from trio_push.intake.http2 import Http2Connection, Http2Intake
 from trio_push.node import Node
 from trio_push.sockets import (
     WOULD_BLOCK,
+    close,
     close_gently,
     handshake,
     receive_some,
     send_all,
+    stop_reading,
 )
 from trio_push.wire import http1, sse
 from trio_push.wire.apns_response import response_body
@@ -91,7 +93,7 @@ class FrontDoor:
             if connection is not None:
                 self._node.router.delivery.disconnect(connection)
             else:
-                sock.close()
+                close(sock)
 
     async def serve_tls(self, sock: socket.socket, context: ssl.SSLContext) -> None:
         """Serve one connection over TLS to its end."""
@@ -107,7 +109,7 @@ class FrontDoor:
         self._http2.goaway(SHUTDOWN.name)
         for sock in self.visitors:
             try:
-                sock.shutdown(socket.SHUT_RD)
+                stop_reading(sock)
             except OSError:
                 continue
 

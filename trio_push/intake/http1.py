@@ -131,5 +131,6 @@ def _render(answer: Answer, request: Request) -> bytes:
         answer.apns_id,
         answer.body,
         close=not request.keep_alive,
+        head_only=request.method == b"HEAD",
         retry_after_s=answer.retry_after_s,
     )

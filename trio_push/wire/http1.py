@@ -17,7 +17,8 @@ from trio_push.errors import ProtocolError
 MAX_HEAD = 16_384
 #: bytes of a body that are kept; a longer one is told by its length
 MAX_BODY = 5_121
-#: bytes of a body that are read and thrown away before the connection is given up
+#: bytes of a body that are read; of one that goes on the request is taken for complete, and is
+#: the last of its connection
 MAX_DISCARD = 1_048_576
 #: requests that may be pipelined in one read
 MAX_PIPELINED = 1_024
@@ -74,7 +75,7 @@ class RequestParser:
             if not self._head_complete:
                 raise ProtocolError("request head too large", status=431)
             if self._fed > MAX_HEAD + MAX_DISCARD:
-                raise ProtocolError("request body too large", status=413)
+                self._complete(keep_alive=False)
         done, self._requests = self._requests, []
         return done
 
@@ -144,14 +145,16 @@ class RequestParser:
     def on_message_complete(self) -> None:
         if len(self._requests) >= MAX_PIPELINED:
             raise ProtocolError("too many pipelined requests", status=429)
-        parser = self._parser
+        self._complete(keep_alive=self._parser.should_keep_alive())
+
+    def _complete(self, *, keep_alive: bool) -> None:
         self._requests.append(
             Request(
-                parser.get_method(),
+                self._parser.get_method(),
                 self._target,
                 self._headers,
                 self._body[0] if len(self._body) == 1 else b"".join(self._body),
-                parser.should_keep_alive(),
+                keep_alive,
             )
         )
         self._begin()

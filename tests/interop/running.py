@@ -1,0 +1,156 @@
+"""A real server in a thread of its own, so that clients of any kind can be run against it.
+
+Its tests look at it from outside; what only the inside can do or tell (drop a device, unregister
+a token, read the books) goes through `call`.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import trio
+
+from trio_push.config import ServeSettings
+from trio_push.devices.connection import Connection
+from trio_push.push import Push
+from trio_push.server import Server, open_server
+
+T = TypeVar("T")
+
+#: seconds that any one step of these tests may take on a busy machine
+PATIENCE_S = 20.0
+
+
+class Running:
+    """A server that runs, and the way into its thread."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._trio = trio.lowlevel.current_trio_token()
+        self.node = server.node
+        #: URLs without a trailing slash
+        self.plain = server.addresses.wire[0]
+        self.tls = server.addresses.tls[0].replace("127.0.0.1", "localhost")
+        #: the certificate to trust for `tls`
+        self.ca = str(server.addresses.ca_file)
+
+    def call(self, function: Callable[..., T], *args: Any) -> T:
+        return trio.from_thread.run_sync(function, *args, trio_token=self._trio)
+
+    def wait(self, function: Callable[..., Awaitable[T]], *args: Any) -> T:
+        return trio.from_thread.run(function, *args, trio_token=self._trio)
+
+    def connection(self, token: str) -> Connection:
+        """The device's, as soon as it is there."""
+        return self.wait(self._find, token)
+
+    async def _find(self, token: str) -> Connection:
+        with trio.fail_after(PATIENCE_S):
+            while (connection := self.node.directory.get(token)) is None:
+                await trio.sleep(0.005)
+            return connection
+
+    def push(self, token: str, payload: bytes, event: str | None = None) -> None:
+        """As the API does it: the event has a name only when asked for."""
+        push = Push(id="of-ours", token=token, payload=payload, event=event, expires_at=2**40)
+        self.wait(self.node.push_channel.submit, [push])
+
+    def sleep(self, seconds: float) -> None:
+        """Let that much of the server's time pass."""
+        self.wait(trio.sleep, seconds)
+
+    def drop(self, token: str) -> None:
+        """End the device's connection without a word."""
+        self.call(self.node.router.delivery.disconnect, self.connection(token))
+
+    def unregister(self, token: str) -> int:
+        """Since when it is unregistered, in epoch milliseconds."""
+        return self.call(self.node.router.unregister, token)
+
+    def drain(self) -> None:
+        """Shut down politely; returns when that is through."""
+        self.wait(self._server.drain)
+
+    def books(self) -> dict[str, Any]:
+        return self.call(lambda: self.node.ledger.snapshot(self.node.router.held()))
+
+
+@contextmanager
+def running(tls_dir: Path, **settings: Any) -> Iterator[Running]:
+    """A server on free ports, plain and TLS. At the end its books must balance."""
+    chosen: dict[str, Any] = {
+        "listen": ("127.0.0.1:0",),
+        "tls_listen": ("127.0.0.1:0",),
+        "tls_dev": True,
+        "tls_dev_dir": str(tls_dir),
+        "api": "off",
+        **settings,
+    }
+    started: queue.Queue[Running | BaseException] = queue.Queue()
+    stop = trio.Event()
+
+    async def main() -> None:
+        async with open_server(ServeSettings(**chosen)) as server:
+            started.put(Running(server))
+            await stop.wait()
+
+    def run() -> None:
+        try:
+            trio.run(main)
+        except BaseException as error:
+            started.put(error)
+            raise
+
+    thread = threading.Thread(target=run, name="server")
+    thread.start()
+    server = started.get(timeout=PATIENCE_S)
+    if isinstance(server, BaseException):
+        raise server
+    try:
+        yield server
+        assert server.books()["balanced"]
+    finally:
+        server.call(stop.set)
+        thread.join(PATIENCE_S)
+
+
+class Device:
+    """A device on the standard library's HTTP client, to see what arrives."""
+
+    def __init__(self, server: Running, token: str) -> None:
+        url = urlsplit(server.plain)
+        self._http = HTTPConnection(str(url.hostname), url.port, timeout=PATIENCE_S)
+        self._http.request("GET", f"/events?token={token}")
+        self._response = self._http.getresponse()
+        assert self._response.status == 200
+        server.connection(token.lower())
+
+    def __enter__(self) -> Device:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._response.close()
+        self._http.close()
+
+    def event(self) -> dict[bytes, bytes]:
+        """Name and value of each field of the next event; comments are skipped."""
+        fields: dict[bytes, bytes] = {}
+        while (line := self._response.readline()) != b"\n" or not fields:
+            assert line, "the stream ended"
+            name, colon, value = line.removesuffix(b"\n").partition(b": ")
+            if name and colon:
+                fields[name] = value
+        return fields
+
+    def pings(self, number: int) -> list[bytes]:
+        """The payloads of that many APNs pushes."""
+        events = [self.event() for _ in range(number)]
+        assert {event[b"event"] for event in events} == {b"ping"}
+        return [event[b"data"] for event in events]
