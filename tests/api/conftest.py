@@ -11,6 +11,7 @@ import pytest
 import trio
 
 from tests.api.fakes import FakeNode
+from tests.api.http2_client import Http2Client
 from trio_push.api import serve_api
 
 
@@ -67,4 +68,12 @@ async def client(api: Running, request: pytest.FixtureRequest) -> AsyncIterator[
     """httpx, over HTTP/1.1 and over HTTP/2 in plain text."""
     h2 = request.param == "h2"
     async with httpx.AsyncClient(base_url=api.url, http1=not h2, http2=h2, timeout=10) as client:
+        yield client
+
+
+@pytest.fixture
+async def http2(api: Running) -> AsyncIterator[Http2Client]:
+    async with await trio.open_tcp_stream(api.host, api.port) as stream:
+        client = Http2Client(stream)
+        await client.flush()
         yield client

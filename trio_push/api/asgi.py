@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         ASGIReceiveCallable,
         ASGISendCallable,
         ASGISendEvent,
+        HTTPResponseStartEvent,
         HTTPScope,
     )
     from quart.wrappers import Request
@@ -56,6 +57,11 @@ class PacedBody(TrioBody):
         while len(self._data) > HIGH_WATER and not self._awaited_whole:
             await self._taken.wait()
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether all of it has arrived."""
+        return self._complete.is_set()
+
     async def __anext__(self) -> bytes:
         data = await super().__anext__()
         self._wake_sender()
@@ -90,14 +96,6 @@ class HttpConnection(TrioASGIHTTPConnection):
         scope["path"] = scope["path"] or "/"
         self._answered = False
 
-    async def __call__(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-        async def watched_send(message: ASGISendEvent) -> None:
-            if message["type"] == "http.response.body" and not message.get("more_body", False):
-                self._answered = True
-            await send(message)
-
-        await super().__call__(receive, watched_send)
-
     async def handle_messages(  # type: ignore[override]  # as quart-trio overrides Quart
         self, nursery: trio.Nursery, request: Request, receive: ASGIReceiveCallable
     ) -> None:
@@ -117,8 +115,27 @@ class HttpConnection(TrioASGIHTTPConnection):
     async def handle_request(  # type: ignore[override]
         self, nursery: trio.Nursery, request: Request, send: ASGISendCallable
     ) -> None:
+        async def watched_send(message: ASGISendEvent) -> None:
+            if message["type"] == "http.response.start" and _answers_early(request, message):
+                # Hypercorn closes then, and its client should know.
+                message["headers"] = [*message["headers"], (b"connection", b"close")]
+            if message["type"] == "http.response.body" and not message["more_body"]:
+                self._answered = True
+            await send(message)
+
         try:
-            await super().handle_request(nursery, request, send)
+            await super().handle_request(nursery, request, watched_send)
         except ResponseAborted as exc:
             log.warning("response broken off", path=self.scope["path"], error=str(exc))
             nursery.cancel_scope.cancel()
+
+
+def _answers_early(request: Request, start: HTTPResponseStartEvent) -> bool:
+    """Whether an HTTP/1 response is known in full although the request is not."""
+    has_body = "Transfer-Encoding" in request.headers or request.content_length
+    return (
+        request.http_version.startswith("1.")
+        and bool(has_body)
+        and not request.body.is_complete
+        and any(name == b"content-length" for name, _ in start["headers"])
+    )

@@ -79,6 +79,9 @@ class Http2(H2Protocol):
     async def handle(self, event: ConnectionEvent) -> None:
         await super().handle(event)
         if isinstance(event, Closed):
+            # Nobody sends any more: let go who waits for it.
+            for buffer in list(self.stream_buffers.values()):
+                await buffer.close()
             self._note_sent()
 
     # -- what comes in
@@ -133,11 +136,11 @@ class Http2(H2Protocol):
     # -- what goes out
 
     async def stream_send(self, event: Event) -> None:
-        if isinstance(event, EndBody):
-            self._answered.add(event.stream_id)
-        elif isinstance(event, StreamClosed):
+        if isinstance(event, StreamClosed):
             await self._finish(event.stream_id)
         await super().stream_send(event)
+        if isinstance(event, EndBody):
+            self._answered.add(event.stream_id)
 
     async def _finish(self, stream_id: int) -> None:
         """Tell the client that there is no more to come, before Hypercorn forgets the stream."""

@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import trio
-from hypercorn.events import Event, RawData
+from hypercorn.events import Closed, Event, RawData
 from hypercorn.protocol import ProtocolWrapper
 from hypercorn.protocol.h11 import H2CProtocolRequiredError, H2ProtocolAssumedError
 from hypercorn.trio.task_group import TaskGroup
@@ -36,6 +36,8 @@ QUEUED_MESSAGES = 4
 class Connection(TCPServer):
     """Serves one client until it has gone, or a fault, which is raised, ends the connection."""
 
+    protocol: _Protocol
+
     async def run(self) -> None:
         try:
             sock = self.stream.socket  # type: ignore[attr-defined]  # a SocketStream, never TLS
@@ -56,7 +58,8 @@ class Connection(TCPServer):
                 )
                 await self.protocol.initiate()
                 await self.idle_task.restart(self._task_group, self._idle_timeout)
-                await self._read_data()
+                with self.protocol.reading:
+                    await self._read_data()
                 # The client has gone: Hypercorn would hold its socket until the timer ends.
                 await self.idle_task.stop()
         except OSError:
@@ -83,9 +86,17 @@ class Connection(TCPServer):
 class _Protocol(ProtocolWrapper):
     """HTTP/1.1 until the client shows that it means HTTP/2."""
 
+    def __init__(self, *args: Any) -> None:  # Hypercorn's own ten, handed through
+        super().__init__(*args)
+        #: Cancelled once the connection is closed. A reader that waits for a response to be
+        #: complete, since another request has arrived, would not notice.
+        self.reading = trio.CancelScope()
+
     async def handle(self, event: Event) -> None:
         try:
             await self.protocol.handle(event)
+            if isinstance(event, Closed):
+                self.reading.cancel()
         except H2ProtocolAssumedError as preface:
             await self._switch(preface.data)
         except H2CProtocolRequiredError as upgrade:
