@@ -17,7 +17,7 @@ from h2.errors import ErrorCodes
 from hypercorn.events import Closed
 from hypercorn.events import Event as ConnectionEvent
 from hypercorn.protocol.events import Body, EndBody, Event, StreamClosed
-from hypercorn.protocol.h2 import H2Protocol
+from hypercorn.protocol.h2 import BUFFER_LOW_WATER, H2Protocol, StreamBuffer
 
 if TYPE_CHECKING:
     from hypercorn.protocol.http_stream import HTTPStream
@@ -57,6 +57,23 @@ class _Inflow:
         self.unacknowledged = 0
         self.arrived = trio.Event()
         return taken
+
+
+class _Outflow(StreamBuffer):
+    """What a response has sent and its client gives no room for yet.
+
+    Hypercorn's lets the response go on whenever little was sent, as when there is no room at all;
+    this one when little is left.
+    """
+
+    async def pop(self, max_length: int) -> bytes:
+        data = bytes(self.buffer[:max_length])
+        del self.buffer[:max_length]
+        if len(self.buffer) < BUFFER_LOW_WATER:
+            await self._paused.set()
+        if not self.buffer:
+            await self._is_empty.set()
+        return data
 
 
 class Http2(H2Protocol):
@@ -134,6 +151,11 @@ class Http2(H2Protocol):
         await super()._close_stream(stream_id)
 
     # -- what goes out
+
+    async def _create_stream(self, request: h2.events.RequestReceived) -> None:
+        await super()._create_stream(request)
+        # Nothing is in Hypercorn's yet: the request's task has not had a turn.
+        self.stream_buffers[request.stream_id] = _Outflow(self.context.event_class)
 
     async def stream_send(self, event: Event) -> None:
         if isinstance(event, StreamClosed):

@@ -7,6 +7,7 @@ for ever at shutdown for a client that does not read. `server.py` starts this on
 from __future__ import annotations
 
 import socket
+import sys
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -157,14 +158,18 @@ def _hypercorn_config() -> Config:
 
 
 class _Log(Logger):
-    """What Hypercorn has to say goes where everything else does."""
+    """What Hypercorn has to say goes where everything else does, a line at a time.
+
+    What fails in a handler has been logged when it gets here, so this is about clients.
+    """
 
     def __init__(self, config: Config) -> None:
         self.access_logger = None
         self.error_logger = None
 
     async def warning(self, message: str, *args: Any, **kwargs: Any) -> None:
-        log.warning(message, **kwargs)
+        log.warning(message)
 
     async def exception(self, message: str, *args: Any, **kwargs: Any) -> None:
-        log.exception(message, **kwargs)
+        error = sys.exception()
+        log.warning("API request failed", error=repr(error and _first(error)))
