@@ -51,9 +51,7 @@ class Http2Client:
                 case h2.events.DataReceived():
                     body = self.bodies.get(event.stream_id, b"")
                     self.bodies[event.stream_id] = body + event.data
-                    self.h2.acknowledge_received_data(
-                        event.flow_controlled_length, event.stream_id
-                    )
+                    self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
                 case h2.events.StreamEnded():
                     self.ended.add(event.stream_id)
                 case h2.events.StreamReset():

@@ -13,7 +13,9 @@ async def test_alive(api: Running, client: httpx.AsyncClient) -> None:
         assert (await client.get("/healthz")).json() == {"status": "ok"}
 
 
-@pytest.mark.parametrize(("phase", "status"), [("starting", 503), ("ready", 200), ("draining", 503)])
+@pytest.mark.parametrize(
+    ("phase", "status"), [("starting", 503), ("ready", 200), ("draining", 503)]
+)
 async def test_ready(api: Running, client: httpx.AsyncClient, phase: str, status: int) -> None:
     api.node.phase = phase
     response = await client.get("/readyz")

@@ -41,7 +41,7 @@ async def test_data_after_the_answer_harms_nobody(api: Running, http2: Http2Clie
 
 async def stop_reading(api: Running, http2: Http2Client, *, path: str) -> int:
     """A request whose answer the client gives no room for."""
-    api.node.connect(*(f"{n:0200x}" for n in range(1000)))
+    api.connect(*(f"{n:0200x}" for n in range(1000)))
     http2.h2.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: 0})
     await http2.flush()
     stream = await http2.request({":path": path})
@@ -96,7 +96,7 @@ async def test_a_response_that_breaks_off_is_reset(
 async def test_a_body_whose_request_lies_still_holds_up_no_other(
     api: Running, http2: Http2Client
 ) -> None:
-    api.node.router.gate = trio.Event()
+    api.channel.shut()
     head = {":method": "POST", ":path": "/v1/pushes", "content-type": "application/x-ndjson"}
     stream = await http2.request(head, end=False)
     line = b'{"token":"aa","payload":1}\n'
@@ -111,7 +111,7 @@ async def test_a_body_whose_request_lies_still_holds_up_no_other(
             sent += 1
     assert sent * len(line) < 2**20
     assert await http2.status(await http2.request({})) == 200
-    api.node.router.gate.set()
+    api.channel.gate.set()
     http2.h2.end_stream(stream)
     await http2.flush()
     assert await http2.status(stream) == 200

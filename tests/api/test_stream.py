@@ -11,13 +11,14 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.api.conftest import Running
+from tests.api.conftest import Running, make_node, serving
 from tests.api.http2_client import Http2Client
 from trio_push.api import stream as stream_module
 from trio_push.api.asgi import HIGH_WATER, PacedBody, ResponseAborted
 from trio_push.api.base import Api
 from trio_push.api.ndjson import Line
 from trio_push.api.stream import AnswerStream
+from trio_push.config import ServeSettings
 
 NDJSON = {"Content-Type": "application/x-ndjson"}
 LINE = b'{"token":"aa","payload":"hello"}\n'
@@ -31,7 +32,7 @@ async def post(client: httpx.AsyncClient, content: Any) -> list[dict[str, Any]]:
 
 
 async def test_each_line_has_its_answer(api: Running, client: httpx.AsyncClient) -> None:
-    api.node.connect("aa")
+    api.connect("aa")
     answers = await post(
         client,
         b'{"token":"aa","payload":1,"id":"x"}\n\n'
@@ -119,20 +120,22 @@ def short_limits(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
         monkeypatch.setattr(Api, "default_config", {**Api.default_config, **limits})
 
 
-async def test_no_room_and_shutdown_are_answers_of_lines(
-    api: Running, client: httpx.AsyncClient
-) -> None:
+async def test_no_room_and_shutdown_are_answers_of_lines() -> None:
+    node = make_node(ServeSettings(store_total=1))
+
     async def lines() -> AsyncIterator[bytes]:
-        api.node.router.room = 0
-        yield LINE
-        while not api.node.ledger.refused["ServiceUnavailable"]:
+        yield LINE + LINE
+        while not node.ledger.refused["ServiceUnavailable"]:
             await trio.sleep(0.01)
-        api.node.phase = "draining"
+        node.phase = "draining"
         yield LINE
 
-    reasons = [answer["error"]["reason"] for answer in await post(client, lines())]
-    assert reasons == ["ServiceUnavailable", "Shutdown"]
-    assert api.node.ledger.refused == {"ServiceUnavailable": 1, "Shutdown": 1}
+    async with serving(node) as api, httpx.AsyncClient(base_url=api.url) as client:
+        answers = await post(client, LINE)
+        answers += await post(client, lines())
+    reasons = [answer.get("error", {}).get("reason") for answer in answers]
+    assert reasons == [None, "ServiceUnavailable", "ServiceUnavailable", "Shutdown"]
+    assert node.ledger.refused == {"ServiceUnavailable": 2, "Shutdown": 1}
 
 
 async def test_the_end_of_the_server_ends_streams(api: Running, http2: Http2Client) -> None:
@@ -202,7 +205,7 @@ async def test_it_ends_at_shutdown_without_the_line_that_was_begun() -> None:
 
 
 async def test_long_input_is_pushed_in_slices() -> None:
-    body, pushing, _, stream = parts()
+    body, _, _, stream = parts()
     body.append(b"a\n" * (stream_module.SLICE + 1))
     async with stream as answers:
         assert len(await anext(answers)) == 2 * stream_module.SLICE
@@ -237,7 +240,7 @@ async def test_a_client_that_stopped_reading_is_given_up(autojump_clock: MockClo
 
 
 async def test_a_client_that_writes_for_long_is_not(autojump_clock: MockClock) -> None:
-    body, pushing, _, stream = parts()
+    body, _, _, stream = parts()
     async with stream as answers:
         for _ in range(10):
             body.append(b"a\n")

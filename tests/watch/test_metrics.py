@@ -5,9 +5,16 @@ import time
 import trio
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.api.fakes import FakeNode
+from tests.fakes import FakeDevice
+from trio_push.clock import Clock
+from trio_push.config import ServeSettings
+from trio_push.node import Node
 from trio_push.push import State
 from trio_push.watch.metrics import METRICS, TURN_BOUNDS, LoopTurns, Metrics
+
+
+def make_node() -> Node:
+    return Node.make(ServeSettings(), Clock())
 
 
 def scrape(metrics: Metrics) -> dict[tuple[str, ...], float]:
@@ -21,7 +28,7 @@ def scrape(metrics: Metrics) -> dict[tuple[str, ...], float]:
 
 
 def test_what_is_shown_is_what_is_listed() -> None:
-    node = FakeNode()
+    node = make_node()
     node.ledger.refuse("Shutdown")
     metrics = Metrics(node)
     metrics.faults["api"] += 1
@@ -36,8 +43,9 @@ def test_what_is_shown_is_what_is_listed() -> None:
 
 
 def test_the_ledger_is_shown() -> None:
-    node = FakeNode()
-    node.connect("aa", "bb")
+    node = make_node()
+    for token in ("aa", "bb"):
+        node.directory.attach(FakeDevice(token))
     for n, state in enumerate(State, 1):
         node.ledger.enter(state, n)
     samples = scrape(Metrics(node))
@@ -54,13 +62,13 @@ def test_the_ledger_is_shown() -> None:
 
 
 def test_two_nodes_know_nothing_of_each_other() -> None:
-    one, other = Metrics(FakeNode()), Metrics(FakeNode())
+    one, other = Metrics(make_node()), Metrics(make_node())
     one.faults["api"] += 1
     assert ("trio_push_faults_total", "api") not in scrape(other)
 
 
 async def test_long_turns_of_the_loop_are_seen() -> None:
-    metrics = Metrics(FakeNode())
+    metrics = Metrics(make_node())
     with metrics.loop.watching():
         await trio.sleep(0.01)
         time.sleep(0.03)  # noqa: ASYNC251  # what must not be done
@@ -70,7 +78,7 @@ async def test_long_turns_of_the_loop_are_seen() -> None:
     assert samples[name, "+Inf"] - samples[name, "0.025"] == 1
     assert samples["trio_push_loop_turn_seconds_sum",] >= 0.03
     before = sum(metrics.loop.counts)
-    await trio.sleep(0)
+    await trio.lowlevel.checkpoint()
     assert sum(metrics.loop.counts) == before
 
 

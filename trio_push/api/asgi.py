@@ -6,7 +6,7 @@ it and no faster; a connection that has answered goes on to its next request.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import structlog
 import trio
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
         HTTPResponseStartEvent,
         HTTPScope,
     )
+    from quart import Quart
     from quart.wrappers import Request
-    from quart_trio import QuartTrio
 
 log = structlog.get_logger()
 
@@ -44,9 +44,7 @@ class PacedBody(TrioBody):
     held whole, and MAX_CONTENT_LENGTH is its limit.
     """
 
-    def __init__(
-        self, expected_content_length: int | None, max_content_length: int | None
-    ) -> None:
+    def __init__(self, expected_content_length: int | None, max_content_length: int | None) -> None:
         # The length that is announced is left out: a body that is iterated over may exceed it.
         super().__init__(None, max_content_length)
         self._awaited_whole = False
@@ -90,7 +88,7 @@ class HttpConnection(TrioASGIHTTPConnection):
     only while its response is not complete.
     """
 
-    def __init__(self, app: QuartTrio, scope: HTTPScope) -> None:
+    def __init__(self, app: Quart, scope: HTTPScope) -> None:
         super().__init__(app, scope)
         # "GET ?query" has no path, and Quart looks at the first character of it.
         scope["path"] = scope["path"] or "/"
@@ -136,6 +134,6 @@ def _answers_early(request: Request, start: HTTPResponseStartEvent) -> bool:
     return (
         request.http_version.startswith("1.")
         and bool(has_body)
-        and not request.body.is_complete
+        and not cast(PacedBody, request.body).is_complete
         and any(name == b"content-length" for name, _ in start["headers"])
     )

@@ -161,7 +161,7 @@ def _type(schema: Schema) -> str:
         return f"list of {_type(schema['items'])}"
     if schema.get("type") == "object":
         return f"object of {_type(schema['additionalProperties'])}"
-    return schema.get("type", "any JSON")
+    return str(schema.get("type", "any JSON"))
 
 
 def _name(ref: str) -> str:

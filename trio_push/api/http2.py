@@ -120,9 +120,7 @@ class Http2(H2Protocol):
         stream = self.streams.get(event.stream_id)
         if stream is None:
             # Answered before its body was complete (RFC 9113, 8.1).
-            self.connection.acknowledge_received_data(
-                event.flow_controlled_length, event.stream_id
-            )
+            self.connection.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
             return
         inflow = self._inflows.get(event.stream_id)
         if inflow is None:

@@ -60,9 +60,7 @@ class Problem(msgspec.Struct, omit_defaults=True, kw_only=True, frozen=True):
 class Invalid(PushError):
     """A request cannot be carried out as it stands; `field` names the part that is wrong."""
 
-    def __init__(
-        self, detail: str, *, status: int = 400, field: str | None = None
-    ) -> None:
+    def __init__(self, detail: str, *, status: int = 400, field: str | None = None) -> None:
         super().__init__(detail)
         self.status = status
         self.field = field

@@ -40,14 +40,14 @@ class Connection(TCPServer):
 
     async def run(self) -> None:
         try:
-            sock = self.stream.socket  # type: ignore[attr-defined]  # a SocketStream, never TLS
+            sock = self.stream.socket
             client = parse_socket_addr(sock.family, sock.getpeername())
             server = parse_socket_addr(sock.family, sock.getsockname())
             async with _AppTasks() as self._task_group:
                 self.protocol = _Protocol(
                     self.app,
                     self.config,
-                    self.context,  # type: ignore[arg-type]  # Hypercorn's own
+                    self.context,
                     self._task_group,
                     ConnectionState(self.state),
                     False,
@@ -69,7 +69,7 @@ class Connection(TCPServer):
 
     async def _close(self) -> None:
         # Hypercorn waits between these two, and who sends meanwhile finds the stream busy.
-        sock = self.stream.socket  # type: ignore[attr-defined]
+        sock = self.stream.socket
         with suppress(OSError):
             sock.shutdown(socket.SHUT_WR)
         await self.stream.aclose()
@@ -80,7 +80,7 @@ class Connection(TCPServer):
         Hypercorn shields its sends from cancellation: a client that does not read could
         otherwise not be got rid of.
         """
-        self.stream.socket.close()  # type: ignore[attr-defined]
+        self.stream.socket.close()
 
 
 class _Protocol(ProtocolWrapper):
@@ -131,9 +131,11 @@ class _AppTasks(TaskGroup):
     ) -> Callable[[ASGIReceiveEvent], Awaitable[None]]:
         messages = _Messages()
 
-        async def run_app(scope: Scope, _receive: Any, *rest: Any) -> None:
+        async def run_app(
+            scope: Scope, receive: Any, send: Any, sync_spawn: Any, call_soon: Any
+        ) -> None:
             try:
-                await app(scope, messages.get, *rest)
+                await app(scope, messages.get, send, sync_spawn, call_soon)
             finally:
                 messages.close()
 
