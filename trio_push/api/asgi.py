@@ -6,7 +6,7 @@ it and no faster; a connection that has answered goes on to its next request.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import structlog
 import trio
@@ -21,10 +21,11 @@ if TYPE_CHECKING:
         ASGIReceiveCallable,
         ASGISendCallable,
         ASGISendEvent,
+        HTTPResponseStartEvent,
         HTTPScope,
     )
+    from quart import Quart
     from quart.wrappers import Request
-    from quart_trio import QuartTrio
 
 log = structlog.get_logger()
 
@@ -43,9 +44,7 @@ class PacedBody(TrioBody):
     held whole, and MAX_CONTENT_LENGTH is its limit.
     """
 
-    def __init__(
-        self, expected_content_length: int | None, max_content_length: int | None
-    ) -> None:
+    def __init__(self, expected_content_length: int | None, max_content_length: int | None) -> None:
         # The length that is announced is left out: a body that is iterated over may exceed it.
         super().__init__(None, max_content_length)
         self._awaited_whole = False
@@ -55,6 +54,11 @@ class PacedBody(TrioBody):
         """Wait until the reader has taken enough for more to be added."""
         while len(self._data) > HIGH_WATER and not self._awaited_whole:
             await self._taken.wait()
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all of it has arrived."""
+        return self._complete.is_set()
 
     async def __anext__(self) -> bytes:
         data = await super().__anext__()
@@ -84,19 +88,11 @@ class HttpConnection(TrioASGIHTTPConnection):
     only while its response is not complete.
     """
 
-    def __init__(self, app: QuartTrio, scope: HTTPScope) -> None:
+    def __init__(self, app: Quart, scope: HTTPScope) -> None:
         super().__init__(app, scope)
         # "GET ?query" has no path, and Quart looks at the first character of it.
         scope["path"] = scope["path"] or "/"
         self._answered = False
-
-    async def __call__(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-        async def watched_send(message: ASGISendEvent) -> None:
-            if message["type"] == "http.response.body" and not message.get("more_body", False):
-                self._answered = True
-            await send(message)
-
-        await super().__call__(receive, watched_send)
 
     async def handle_messages(  # type: ignore[override]  # as quart-trio overrides Quart
         self, nursery: trio.Nursery, request: Request, receive: ASGIReceiveCallable
@@ -117,8 +113,27 @@ class HttpConnection(TrioASGIHTTPConnection):
     async def handle_request(  # type: ignore[override]
         self, nursery: trio.Nursery, request: Request, send: ASGISendCallable
     ) -> None:
+        async def watched_send(message: ASGISendEvent) -> None:
+            if message["type"] == "http.response.start" and _answers_early(request, message):
+                # Hypercorn closes then, and its client should know.
+                message["headers"] = [*message["headers"], (b"connection", b"close")]
+            if message["type"] == "http.response.body" and not message["more_body"]:
+                self._answered = True
+            await send(message)
+
         try:
-            await super().handle_request(nursery, request, send)
+            await super().handle_request(nursery, request, watched_send)
         except ResponseAborted as exc:
             log.warning("response broken off", path=self.scope["path"], error=str(exc))
             nursery.cancel_scope.cancel()
+
+
+def _answers_early(request: Request, start: HTTPResponseStartEvent) -> bool:
+    """Whether an HTTP/1 response is known in full although the request is not."""
+    has_body = "Transfer-Encoding" in request.headers or request.content_length
+    return (
+        request.http_version.startswith("1.")
+        and bool(has_body)
+        and not cast(PacedBody, request.body).is_complete
+        and any(name == b"content-length" for name, _ in start["headers"])
+    )

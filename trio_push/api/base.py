@@ -98,7 +98,9 @@ async def read_json(decoder: msgspec.json.Decoder[T]) -> T:
     if (request.content_length or 0) > MAX_BODY_BYTES:
         raise _too_large()
     try:
-        return decode(decoder, await request.get_data(cache=False, as_text=False))
+        return decode(
+            decoder, await request.get_data(cache=False, as_text=False, parse_form_data=False)
+        )
     except RequestEntityTooLarge:
         raise _too_large() from None
 

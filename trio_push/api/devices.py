@@ -12,8 +12,7 @@ from trio_push.api.base import current_api, json_response
 from trio_push.api.models import Device, DevicesPage, DevicesQuery, Unregistered
 from trio_push.api.openapi import may_refuse
 from trio_push.api.problems import invalid_from
-from trio_push.api.requests import device_token
-from trio_push.errors import Refusal
+from trio_push.wire.tokens import parse_token
 
 if TYPE_CHECKING:
     from trio_push.devices.connection import Connection
@@ -55,7 +54,7 @@ async def show_device(token: str) -> Response:
     known to the server. 410 for one that was unregistered.
     """
     node = current_api().node
-    token = device_token(token)
+    token = parse_token(token)
     node.directory.check(token)
     return json_response(_device(node, token))
 
@@ -69,7 +68,7 @@ async def register_device(token: str) -> Response:
     Pushes to it are taken again. Only a token that was unregistered needs it.
     """
     node = current_api().node
-    token = device_token(token)
+    token = parse_token(token)
     node.router.register(token)
     return json_response(_device(node, token))
 
@@ -84,12 +83,7 @@ async def unregister_device(token: str) -> Response:
     refused with 410 `Unregistered`. Repeated, it answers the first time's timestamp.
     """
     node = current_api().node
-    token = device_token(token)
-    try:
-        node.directory.check(token)
-    except Refusal as refusal:
-        assert refusal.timestamp_ms is not None
-        return json_response(Unregistered(token, refusal.timestamp_ms))
+    token = parse_token(token)
     return json_response(Unregistered(token, node.router.unregister(token)))
 
 

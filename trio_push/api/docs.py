@@ -127,15 +127,20 @@ def _operation(
 
 def _body(document: Schema, body: Schema, status: int | None) -> Body:
     [(media_type, content)] = body["content"].items()
-    fields = []
-    if "schema" in content:
-        shape = document["components"]["schemas"][_name(content["schema"]["$ref"])]
-        required = shape.get("required", [])
-        fields = [
-            _field(name, schema, {"required": name in required})
-            for name, schema in shape["properties"].items()
-        ]
+    fields = _fields(document, content["schema"]) if "schema" in content else []
     return Body(status, media_type, body.get("description", ""), fields)
+
+
+def _fields(document: Schema, ref: Schema, inside: str = "") -> list[Field]:
+    """A row for each field of a shape, and after a list of shapes those of its items."""
+    shape = document["components"]["schemas"][_name(ref["$ref"])]
+    required = shape.get("required", [])
+    rows = []
+    for name, schema in shape["properties"].items():
+        rows.append(_field(inside + name, schema, {"required": name in required}))
+        if "$ref" in schema.get("items", {}):
+            rows += _fields(document, schema["items"], f"{name}[].")
+    return rows
 
 
 def _field(name: str, schema: Schema, more: Schema) -> Field:
@@ -158,10 +163,10 @@ def _type(schema: Schema) -> str:
     if "$ref" in schema:
         return _name(schema["$ref"])
     if schema.get("type") == "array":
-        return f"list of {_type(schema['items'])}"
+        return f"list of {_type(schema['items'])}s"
     if schema.get("type") == "object":
-        return f"object of {_type(schema['additionalProperties'])}"
-    return schema.get("type", "any JSON")
+        return f"{_type(schema['additionalProperties'])} by name"
+    return str(schema.get("type", "any JSON"))
 
 
 def _name(ref: str) -> str:

@@ -17,7 +17,7 @@ from h2.errors import ErrorCodes
 from hypercorn.events import Closed
 from hypercorn.events import Event as ConnectionEvent
 from hypercorn.protocol.events import Body, EndBody, Event, StreamClosed
-from hypercorn.protocol.h2 import H2Protocol
+from hypercorn.protocol.h2 import BUFFER_LOW_WATER, H2Protocol, StreamBuffer
 
 if TYPE_CHECKING:
     from hypercorn.protocol.http_stream import HTTPStream
@@ -59,6 +59,23 @@ class _Inflow:
         return taken
 
 
+class _Outflow(StreamBuffer):
+    """What a response has sent and its client gives no room for yet.
+
+    Hypercorn's lets the response go on whenever little was sent, as when there is no room at all;
+    this one when little is left.
+    """
+
+    async def pop(self, max_length: int) -> bytes:
+        data = bytes(self.buffer[:max_length])
+        del self.buffer[:max_length]
+        if len(self.buffer) < BUFFER_LOW_WATER:
+            await self._paused.set()
+        if not self.buffer:
+            await self._is_empty.set()
+        return data
+
+
 class Http2(H2Protocol):
     """One HTTP/2 connection."""
 
@@ -79,6 +96,9 @@ class Http2(H2Protocol):
     async def handle(self, event: ConnectionEvent) -> None:
         await super().handle(event)
         if isinstance(event, Closed):
+            # Nobody sends any more: let go who waits for it.
+            for buffer in list(self.stream_buffers.values()):
+                await buffer.close()
             self._note_sent()
 
     # -- what comes in
@@ -100,9 +120,7 @@ class Http2(H2Protocol):
         stream = self.streams.get(event.stream_id)
         if stream is None:
             # Answered before its body was complete (RFC 9113, 8.1).
-            self.connection.acknowledge_received_data(
-                event.flow_controlled_length, event.stream_id
-            )
+            self.connection.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
             return
         inflow = self._inflows.get(event.stream_id)
         if inflow is None:
@@ -132,12 +150,17 @@ class Http2(H2Protocol):
 
     # -- what goes out
 
+    async def _create_stream(self, request: h2.events.RequestReceived) -> None:
+        await super()._create_stream(request)
+        # Nothing is in Hypercorn's yet: the request's task has not had a turn.
+        self.stream_buffers[request.stream_id] = _Outflow(self.context.event_class)
+
     async def stream_send(self, event: Event) -> None:
-        if isinstance(event, EndBody):
-            self._answered.add(event.stream_id)
-        elif isinstance(event, StreamClosed):
+        if isinstance(event, StreamClosed):
             await self._finish(event.stream_id)
         await super().stream_send(event)
+        if isinstance(event, EndBody):
+            self._answered.add(event.stream_id)
 
     async def _finish(self, stream_id: int) -> None:
         """Tell the client that there is no more to come, before Hypercorn forgets the stream."""

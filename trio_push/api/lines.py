@@ -1,4 +1,7 @@
-"""Lines of `POST /v1/pushes` to pushes, and what became of them to lines. A bad line harms no other."""
+"""Lines of `POST /v1/pushes` to pushes, and what became of them back to lines.
+
+A line that is wrong harms no other.
+"""
 
 from __future__ import annotations
 
@@ -51,13 +54,19 @@ class Batch:
         if line.data is None:
             raise Invalid(f"the line has more than {MAX_LINE_BYTES} bytes", status=413)
         request = decode(line_decoder, line.data)
-        push = self._pusher.push_of(request, self._pusher.check_token(single_token(request)))
+        push = self._pusher.push_of(request, single_token(request))
         claim, is_mine = self._pusher.claim(request, push)
         if claim is not None and not is_mine:
             self._repeated.append((line.number, claim))
-        else:
-            self._pushes.append(push)
-            self._rows.append((line.number, claim))
+            return
+        try:
+            self._pusher.check(push)
+        except Refusal:
+            if claim is not None:
+                self._pusher.forget(claim)
+            raise
+        self._pushes.append(push)
+        self._rows.append((line.number, claim))
 
     async def _submit(self) -> None:
         try:

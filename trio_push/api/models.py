@@ -50,9 +50,7 @@ class PushLine(
             "answer is repeated and nothing is pushed.",
         ),
     ] = None
-    topic: Annotated[
-        Name, Meta(description="Part of the place where the push is stored.")
-    ] = ""
+    topic: Annotated[Name, Meta(description="Part of the place where the push is stored.")] = ""
     collapse_id: Annotated[
         str | None,
         Meta(
@@ -102,9 +100,9 @@ class PushRequest(
             description="Device tokens; each gets the push. Those refused are among the results.",
         ),
     ] = None
-    broadcast: Annotated[
-        bool, Meta(description="Push to every device that is connected now.")
-    ] = False
+    broadcast: Annotated[bool, Meta(description="Push to every device that is connected now.")] = (
+        False
+    )
 
 
 class Result(msgspec.Struct, omit_defaults=True, frozen=True, gc=False):
@@ -118,9 +116,7 @@ class Result(msgspec.Struct, omit_defaults=True, frozen=True, gc=False):
             "and now or never), `coalesced`, `expired`, `dropped`, or `refused`."
         ),
     ]
-    reason: Annotated[
-        str | None, Meta(description="Why it was dropped or refused.")
-    ] = None
+    reason: Annotated[str | None, Meta(description="Why it was dropped or refused.")] = None
     timestamp: Annotated[
         int | None,
         Meta(description="With `Unregistered`: since when, in milliseconds since the epoch."),
@@ -165,15 +161,11 @@ class Device(msgspec.Struct, omit_defaults=True, frozen=True, kw_only=True):
 
     token: str
     connected: bool
-    connected_at: Annotated[
-        float | None, Meta(description="Seconds since the epoch.")
-    ] = None
+    connected_at: Annotated[float | None, Meta(description="Seconds since the epoch.")] = None
     transport: Annotated[str | None, Meta(description="How it is connected: `sse`.")] = None
     remote: Annotated[str | None, Meta(description="Its address and port.")] = None
     queued: Annotated[int, Meta(description="Pushes that wait for it to take more.")]
-    stored: Annotated[
-        int | None, Meta(description="Pushes stored for it. Not in lists.")
-    ] = None
+    stored: Annotated[int | None, Meta(description="Pushes stored for it. Not in lists.")] = None
     delayed: Annotated[
         int | None, Meta(description="Pushes that are not due yet. Not in lists.")
     ] = None
@@ -182,9 +174,7 @@ class Device(msgspec.Struct, omit_defaults=True, frozen=True, kw_only=True):
 class DevicesQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which page of the devices."""
 
-    after: Annotated[
-        str | None, Meta(description="The `next` of the page before.")
-    ] = None
+    after: Annotated[str | None, Meta(description="The `next` of the page before.")] = None
     limit: Annotated[int, Meta(ge=1, le=1000, description="Devices on a page.")] = 100
 
 
@@ -193,9 +183,7 @@ class DevicesPage(msgspec.Struct, frozen=True):
 
     total: Annotated[int, Meta(description="How many are connected.")]
     devices: list[Device]
-    next: Annotated[
-        str | None, Meta(description="`after` of the next page; null on the last.")
-    ]
+    next: Annotated[str | None, Meta(description="`after` of the next page; null on the last.")]
 
 
 class Unregistered(msgspec.Struct, frozen=True):

@@ -60,9 +60,7 @@ class Problem(msgspec.Struct, omit_defaults=True, kw_only=True, frozen=True):
 class Invalid(PushError):
     """A request cannot be carried out as it stands; `field` names the part that is wrong."""
 
-    def __init__(
-        self, detail: str, *, status: int = 400, field: str | None = None
-    ) -> None:
+    def __init__(self, detail: str, *, status: int = 400, field: str | None = None) -> None:
         super().__init__(detail)
         self.status = status
         self.field = field
@@ -119,9 +117,12 @@ def _without_reason(status: int, detail: str, *, field: str | None = None) -> Pr
     )
 
 
-_UNKNOWN: Final = re.compile(r"Object contains unknown field `(.+?)`")
-_MISSING: Final = re.compile(r"Object missing required field `(.+?)`")
-_WHERE: Final = re.compile(r" - at `(?:key in )?\$\.?(\w*).*`$")
+_UNKNOWN: Final = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
+_MISSING: Final = re.compile(r"Object missing required field `(.*)`")
+_WHERE: Final = re.compile(r"(.*) - at `\$\.?(\w*).*`", re.DOTALL)
+
+#: characters of a field that a client made up that it gets to see again
+_SHOWN: Final = 64
 
 
 def invalid_from(error: Exception) -> Invalid:
@@ -129,11 +130,11 @@ def invalid_from(error: Exception) -> Invalid:
     message = str(error)
     if not isinstance(error, msgspec.ValidationError):
         return Invalid(f"not JSON: {message}")
-    if unknown := _UNKNOWN.match(message):
-        return Invalid(f"there is no field {unknown[1]!r}", field=unknown[1])
-    if missing := _MISSING.match(message):
+    if unknown := _UNKNOWN.fullmatch(message):
+        field = unknown[1][:_SHOWN]
+        return Invalid(f"there is no field {field!r}", field=field)
+    if missing := _MISSING.fullmatch(message):
         return Invalid(f"the field {missing[1]!r} is missing", field=missing[1])
-    where = _WHERE.search(message)
-    if where is None:
-        return Invalid(message)
-    return Invalid(message[: where.start()], field=where[1] or None)
+    if where := _WHERE.fullmatch(message):
+        return Invalid(where[1], field=where[2] or None)
+    return Invalid(message)

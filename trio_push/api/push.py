@@ -82,17 +82,14 @@ async def push_lines() -> Response:
 
 @blueprint.delete("/v1/push/<id>")
 @document_response(Recalled)
-@may_refuse(404, 409)
+@may_refuse(404)
 async def recall(id: str) -> Response:
     """Recall a push
 
     Takes back every push with this id that is delayed, or stored for a device that is not
-    there. One that is on its way to a device or has ended cannot be recalled.
+    there. One that is on its way to its device, or has ended, cannot be recalled.
     """
-    router = current_api().node.router
-    recalled = router.recall(id)
-    if recalled == 0 and router.is_open(id):
-        raise Invalid(f"the push {id!r} is on its way to its device", status=409)
+    recalled = current_api().node.router.recall(id)
     if recalled == 0:
-        raise Invalid(f"no push {id!r} is waiting", status=404)
+        raise Invalid(f"no push with the id {id!r} is held", status=404)
     return json_response(Recalled(id, recalled))

@@ -1,5 +1,4 @@
-"""What the API does with pushes: checks them against the node, hands them in, says what became
-of each.
+"""What the API does with pushes: checks each, hands it in, says what became of it.
 
 Called by the handlers of pushes. Its work is done in a task that outlives the request (see
 `Api.carry_out`): a client that goes away after it has asked does not leave half of it undone,
@@ -21,7 +20,6 @@ from trio_push.api.models import PushAnswer, PushLine, PushRequest, Result
 from trio_push.api.problems import Invalid, name_of
 from trio_push.api.requests import (
     check_addressing,
-    device_token,
     fingerprint,
     push_of,
     single_token,
@@ -29,6 +27,7 @@ from trio_push.api.requests import (
 from trio_push.errors import Refusal
 from trio_push.push import Push, State
 from trio_push.wire.reasons import SERVICE_UNAVAILABLE, SHUTDOWN
+from trio_push.wire.tokens import parse_token
 
 if TYPE_CHECKING:
     from trio_push.node import Node
@@ -64,9 +63,6 @@ class Pusher:
 
     async def submit(self, pushes: Sequence[Push]) -> list[State]:
         """Hand in a slice of pushes. Raises Refusal when none of them was taken."""
-        self.check_phase()
-        if not self._node.router.has_room(len(pushes)):
-            raise Refusal(SERVICE_UNAVAILABLE, "no more pushes can be held: store_total is reached")
         return await self._node.push_channel.submit(pushes)
 
     # -- the parts of it, for streams too
@@ -79,11 +75,11 @@ class Pusher:
         if self._node.phase != "ready":
             raise Refusal(SHUTDOWN, f"the server is {self._node.phase}")
 
-    def check_token(self, text: str) -> str:
-        """The token as it is looked up; raises Refusal for one that gets no pushes."""
-        token = device_token(text)
-        self._node.directory.check(token)
-        return token
+    def check(self, push: Push) -> None:
+        """Raises Refusal for a push that is not taken: by the node, its token, or for room."""
+        self.check_phase()
+        self._node.directory.check(push.token)
+        self._node.router.check_room(push)
 
     def push_of(self, request: PushLine, token: str) -> Push:
         return push_of(
@@ -117,8 +113,10 @@ class Pusher:
         if request.tokens is not None:
             results = await self._push_to_many(push, request.tokens)
         else:
-            token = self.check_token(single_token(request))
-            results = await self._push_slice(push, [token])
+            one = msgspec.structs.replace(push, token=single_token(request))
+            self.check(one)
+            [state] = await self.submit([one])
+            results = [Result(one.token, state.outcome, state.reason)]
         outcomes = Counter(result.outcome for result in results)
         return PushAnswer(push.id, dict(outcomes), results)
 
@@ -144,11 +142,12 @@ class Pusher:
         pushes: list[Push] = []
         for index, text in enumerate(tokens):
             try:
-                token = self.check_token(text)
+                one = msgspec.structs.replace(push, token=parse_token(text))
+                self.check(one)
             except Refusal as refusal:
                 refused[index] = self._refused(text, refusal)
             else:
-                pushes.append(msgspec.structs.replace(push, token=token))
+                pushes.append(one)
         states = await self.submit(pushes)
         accepted = iter(
             Result(push.token, state.outcome, state.reason)

@@ -16,17 +16,10 @@ from trio_push.api.problems import Invalid, invalid_from
 from trio_push.config import MAX_TTL_S
 from trio_push.errors import Refusal
 from trio_push.push import NOW_OR_NEVER, Push
-from trio_push.wire.reasons import (
-    BAD_DEVICE_TOKEN,
-    MISSING_DEVICE_TOKEN,
-    PAYLOAD_EMPTY,
-    PAYLOAD_TOO_LARGE,
-)
+from trio_push.wire.apns import MAX_COLLAPSE_ID_BYTES, MAX_PAYLOAD_BYTES
+from trio_push.wire.reasons import MISSING_DEVICE_TOKEN, PAYLOAD_EMPTY, PAYLOAD_TOO_LARGE
+from trio_push.wire.tokens import parse_token
 
-MAX_PAYLOAD_BYTES: Final = 4096
-MAX_COLLAPSE_ID_BYTES: Final = 64
-
-_TOKEN: Final = re.compile(r"(?:[0-9a-f]{2}){1,100}")
 #: what ends a field on an event stream, or the stream for some of its readers
 _BREAKS_A_LINE: Final = re.compile(r"[\r\n\0]")
 _COMPACT: Final = -1
@@ -48,19 +41,9 @@ def decode(decoder: msgspec.json.Decoder[T], data: bytes) -> T:
         raise invalid_from(exc) from exc
 
 
-def device_token(text: str) -> str:
-    """The token as it is looked up. Raises Refusal(BAD_DEVICE_TOKEN)."""
-    token = text.lower()
-    if _TOKEN.fullmatch(token) is None:
-        raise Refusal(BAD_DEVICE_TOKEN)
-    return token
-
-
 def single_token(request: PushLine) -> str:
     """The one token of a line. Raises Refusal."""
-    if request.token is None:
-        raise Refusal(MISSING_DEVICE_TOKEN)
-    return device_token(request.token)
+    return parse_token(request.token or "")
 
 
 def check_addressing(request: PushRequest) -> None:

@@ -6,7 +6,7 @@ for ever at shutdown for a client that does not read. `server.py` starts this on
 
 from __future__ import annotations
 
-import socket
+import sys
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -20,12 +20,13 @@ from hypercorn.trio.lifespan import Lifespan
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState, LifespanState
 
-from trio_push.api.app import Api, make_app
+from trio_push.api.app import make_app
+from trio_push.api.base import Api
 from trio_push.api.transport import Connection
 from trio_push.config import SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator
 
     from trio_push.node import Node
 
@@ -33,25 +34,20 @@ log = structlog.get_logger()
 
 #: time a connection may lie between two requests, or take for the head of one
 KEEP_ALIVE_S = 60 * SECONDS
-#: time that bytes may wait for a client to read or acknowledge them
-STALLED_S = 60 * SECONDS
-#: a connection without traffic is probed after, and then every, so long
-PROBE_S = 30 * SECONDS
 
 
 async def serve_api(
     node: Node,
-    listeners: Sequence[trio.SocketListener],
+    listeners: list[trio.SocketListener],
     *,
     shutdown: trio.Event,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve until `shutdown` is set, then end: within `drain_s` in any case.
 
-    Closes the listeners. Requests that are running at shutdown are answered.
+    Closes the listeners. Requests that are running at shutdown are answered. A client that does
+    not read is given up as its listener's TCP_USER_TIMEOUT says: see `sockets.listen`.
     """
-    for listener in listeners:
-        _set_options(listener.socket)
     app = make_app(node, shutdown)
     server = _Server(app)
     with app.metrics.loop.watching():
@@ -73,7 +69,7 @@ class _Server:
         self._one_left = trio.Event()
 
     async def serve(
-        self, listeners: Sequence[trio.SocketListener], shutdown: trio.Event, drain_s: float
+        self, listeners: list[trio.SocketListener], shutdown: trio.Event, drain_s: float
     ) -> None:
         async with trio.open_nursery() as handlers:
             try:
@@ -136,14 +132,6 @@ def _first(error: BaseException) -> BaseException:
     return error
 
 
-def _set_options(sock: trio.socket.SocketType) -> None:
-    """What accepted sockets inherit: nobody else notices a client that vanished."""
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, PROBE_S)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, PROBE_S)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STALLED_S * 1000)
-
-
 def _hypercorn_config() -> Config:
     config = Config()
     config.keep_alive_timeout = KEEP_ALIVE_S
@@ -157,14 +145,18 @@ def _hypercorn_config() -> Config:
 
 
 class _Log(Logger):
-    """What Hypercorn has to say goes where everything else does."""
+    """What Hypercorn has to say goes where everything else does, a line at a time.
+
+    What fails in a handler has been logged when it gets here, so this is about clients.
+    """
 
     def __init__(self, config: Config) -> None:
         self.access_logger = None
         self.error_logger = None
 
     async def warning(self, message: str, *args: Any, **kwargs: Any) -> None:
-        log.warning(message, **kwargs)
+        log.warning(message)
 
     async def exception(self, message: str, *args: Any, **kwargs: Any) -> None:
-        log.exception(message, **kwargs)
+        error = sys.exception()
+        log.warning("API request failed", error=repr(error and _first(error)))

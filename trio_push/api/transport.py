@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import trio
-from hypercorn.events import Event, RawData
+from hypercorn.events import Closed, Event, RawData
 from hypercorn.protocol import ProtocolWrapper
 from hypercorn.protocol.h11 import H2CProtocolRequiredError, H2ProtocolAssumedError
 from hypercorn.trio.task_group import TaskGroup
@@ -36,16 +36,18 @@ QUEUED_MESSAGES = 4
 class Connection(TCPServer):
     """Serves one client until it has gone, or a fault, which is raised, ends the connection."""
 
+    protocol: _Protocol
+
     async def run(self) -> None:
         try:
-            sock = self.stream.socket  # type: ignore[attr-defined]  # a SocketStream, never TLS
+            sock = self.stream.socket
             client = parse_socket_addr(sock.family, sock.getpeername())
             server = parse_socket_addr(sock.family, sock.getsockname())
             async with _AppTasks() as self._task_group:
                 self.protocol = _Protocol(
                     self.app,
                     self.config,
-                    self.context,  # type: ignore[arg-type]  # Hypercorn's own
+                    self.context,
                     self._task_group,
                     ConnectionState(self.state),
                     False,
@@ -56,7 +58,8 @@ class Connection(TCPServer):
                 )
                 await self.protocol.initiate()
                 await self.idle_task.restart(self._task_group, self._idle_timeout)
-                await self._read_data()
+                with self.protocol.reading:
+                    await self._read_data()
                 # The client has gone: Hypercorn would hold its socket until the timer ends.
                 await self.idle_task.stop()
         except OSError:
@@ -66,7 +69,7 @@ class Connection(TCPServer):
 
     async def _close(self) -> None:
         # Hypercorn waits between these two, and who sends meanwhile finds the stream busy.
-        sock = self.stream.socket  # type: ignore[attr-defined]
+        sock = self.stream.socket
         with suppress(OSError):
             sock.shutdown(socket.SHUT_WR)
         await self.stream.aclose()
@@ -77,15 +80,23 @@ class Connection(TCPServer):
         Hypercorn shields its sends from cancellation: a client that does not read could
         otherwise not be got rid of.
         """
-        self.stream.socket.close()  # type: ignore[attr-defined]
+        self.stream.socket.close()
 
 
 class _Protocol(ProtocolWrapper):
     """HTTP/1.1 until the client shows that it means HTTP/2."""
 
+    def __init__(self, *args: Any) -> None:  # Hypercorn's own ten, handed through
+        super().__init__(*args)
+        #: Cancelled once the connection is closed. A reader that waits for a response to be
+        #: complete, since another request has arrived, would not notice.
+        self.reading = trio.CancelScope()
+
     async def handle(self, event: Event) -> None:
         try:
             await self.protocol.handle(event)
+            if isinstance(event, Closed):
+                self.reading.cancel()
         except H2ProtocolAssumedError as preface:
             await self._switch(preface.data)
         except H2CProtocolRequiredError as upgrade:
@@ -120,9 +131,11 @@ class _AppTasks(TaskGroup):
     ) -> Callable[[ASGIReceiveEvent], Awaitable[None]]:
         messages = _Messages()
 
-        async def run_app(scope: Scope, _receive: Any, *rest: Any) -> None:
+        async def run_app(
+            scope: Scope, receive: Any, send: Any, sync_spawn: Any, call_soon: Any
+        ) -> None:
             try:
-                await app(scope, messages.get, *rest)
+                await app(scope, messages.get, send, sync_spawn, call_soon)
             finally:
                 messages.close()
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import accumulate
 from time import perf_counter
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 import trio
 from prometheus_client import (
@@ -72,8 +72,18 @@ METRICS: Final = (
     # by prometheus-client, under the names that its dashboards know
     MetricInfo("process_virtual_memory_bytes", "gauge", (), "Virtual memory size in bytes."),
     MetricInfo("process_resident_memory_bytes", "gauge", (), "Resident memory size in bytes."),
-    MetricInfo("process_start_time_seconds", "gauge", (), "Start time of the process since unix epoch in seconds."),
-    MetricInfo("process_cpu_seconds_total", "counter", (), "Total user and system CPU time spent in seconds."),
+    MetricInfo(
+        "process_start_time_seconds",
+        "gauge",
+        (),
+        "Start time of the process since unix epoch in seconds.",
+    ),
+    MetricInfo(
+        "process_cpu_seconds_total",
+        "counter",
+        (),
+        "Total user and system CPU time spent in seconds.",
+    ),
     MetricInfo("process_open_fds", "gauge", (), "Number of open file descriptors."),
     MetricInfo("process_max_fds", "gauge", (), "Maximum number of open file descriptors."),
 )
@@ -165,7 +175,8 @@ def _labelled(counts: Mapping[str, int]) -> dict[tuple[str, ...], int]:
     return {(label,): count for label, count in counts.items()}
 
 
-def _family(name: str, values: Mapping[tuple[str, ...], int]) -> Metric:
+def _family(name: str, values: Mapping[Any, int]) -> Metric:
+    """A family with its values, each by the tuple of its labels."""
     info = _BY_NAME[name]
     kind = CounterMetricFamily if info.type == "counter" else GaugeMetricFamily
     family = kind(info.name, info.help, labels=info.labels)
