@@ -9,7 +9,7 @@ from loadtest.scenarios.hold import hold
 
 _COLUMNS = (
     Column("devices", "devices"),
-    Column("connect_us", "server CPU, µs/connect", 1),
+    Column("connect_us", "server CPU, µs each", 1),
     Column("connects_per_s", "connects/s"),
     Column("ratio", "CPU × bare", 2),
 )

@@ -23,8 +23,8 @@ _SETTLE_S: Final = 1
 
 _COLUMNS = (
     Column("devices", "devices"),
-    Column("bytes", "bytes/event"),
-    Column("delivery_us", "server CPU, µs/delivery", 2),
+    Column("bytes", "B/event"),
+    Column("delivery_us", "server CPU, µs each", 2),
     Column("wall_ms", "to all, ms"),
     Column("ratio", "CPU × bare", 2),
 )

@@ -9,8 +9,8 @@ from loadtest.scenarios.hold import hold
 
 _COLUMNS = (
     Column("devices", "devices"),
-    Column("pss_kib", "server, KiB/device", 2),
-    Column("kernel_kib", "kernel (both ends), KiB/device", 1),
+    Column("pss_kib", "server, KiB each", 2),
+    Column("kernel_kib", "kernel, KiB each", 1),
     Column("ratio", "× bare", 2),
 )
 

@@ -22,7 +22,7 @@ from loadtest.report import Bound, Column, Report, Sample
 
 _COLUMNS = (
     Column("pushes_per_s", "pushes/s"),
-    Column("cpu_us", "server CPU, µs/push", 1),
+    Column("cpu_us", "server CPU, µs each", 1),
     Column("ratio", "pushes/s × bare", 2),
     Column("cpu_ratio", "CPU × bare", 2),
 )
