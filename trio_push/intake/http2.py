@@ -87,6 +87,8 @@ class Http2Connection:
         self._nursery: trio.Nursery | None = None
         self._flushing = False
         self._flushed = trio.Event()
+        #: the peer sends no new requests
+        self._leaving = False
         self._devices: dict[int, StreamDevice] = {}
 
     async def run(self, data: bytes, patience: trio.CancelScope) -> None:
@@ -112,6 +114,8 @@ class Http2Connection:
                 return
             await self._handle(events)
             self.flush()
+            if self._leaving and not self.session.open_streams:
+                return
             if len(self._out) > HIGH_WATER:
                 patience.deadline = trio.current_time() + self._owner.head_timeout_s
                 await self._flushed.wait()
@@ -143,6 +147,8 @@ class Http2Connection:
                 device = self._devices.get(event.stream_id)
                 if device is not None:
                     device.writable()
+            else:
+                self._leaving = True
         if not pushes:
             return
         answers = await self._owner.intake.answer(pushes)

@@ -190,10 +190,6 @@ class Router:
         """End the held pushes with this id; returns how many there were."""
         return sum(self._offline.take(h, State.RECALLED) for h in self._store.with_id(push_id))
 
-    def is_open(self, push_id: str) -> bool:
-        """Whether a push with this id is held, and so could be recalled."""
-        return bool(self._store.with_id(push_id))
-
     def stored(self, token: str) -> list[Push]:
         """The pushes held for a token that are due."""
         return [held.push for held in self._store.of(token) if not held.delayed]
