@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from trio_push.errors import ConfigError
-from trio_push.swarm.thresholds import parse_thresholds
+from trio_push.swarm.thresholds import parse_threshold
 
 FIGURES: dict[str, Any] = {
     "devices": {"planned": 200, "connected": 197, "peak": 198, "failed": 2, "reconnects": 5},
@@ -40,13 +40,13 @@ FIGURES: dict[str, Any] = {
     ],
 )
 def test_verdicts(text: str, value: float | None, failed: bool) -> None:
-    (threshold,) = parse_thresholds([text])
+    threshold = parse_threshold(text)
     assert threshold.evaluate(FIGURES) == {"fail_if": text, "value": value, "failed": failed}
 
 
 def test_percentage_of_nothing_fails_nothing() -> None:
     figures = {"pushes": {"sent": 0, "refused": 0}}
-    (threshold,) = parse_thresholds(["refused>=0%"])
+    threshold = parse_threshold("refused>=0%")
     assert threshold.evaluate(figures)["failed"] is False
 
 
@@ -67,4 +67,4 @@ def test_percentage_of_nothing_fails_nothing() -> None:
 )
 def test_bad_thresholds_name_the_remedy(text: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        parse_thresholds([text])
+        parse_threshold(text)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from trio_push.errors import ConfigError
-from trio_push.swarm.tokens import GeneratedTokens, read_tokens
+from trio_push.swarm.tokens import GeneratedTokens, check_prefix, read_tokens
 
 
 def test_generated_tokens_are_hex_of_apples_length() -> None:
@@ -27,8 +27,8 @@ def test_no_token_beyond_the_last() -> None:
 
 @pytest.mark.parametrize("prefix", ["xyz", "0x1", "a" * 33])
 def test_bad_prefix(prefix: str) -> None:
-    with pytest.raises(ConfigError, match="--token-prefix"):
-        GeneratedTokens(3, prefix=prefix)
+    with pytest.raises(ConfigError, match="at most 32 digits"):
+        check_prefix(prefix)
 
 
 def test_token_file(tmp_path: Path) -> None:

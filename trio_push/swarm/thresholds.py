@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 from trio_push.errors import ConfigError
@@ -78,12 +78,8 @@ class Threshold(NamedTuple):
         return round(100 * count / base, 6) if base else None
 
 
-def parse_thresholds(texts: Iterable[str]) -> list[Threshold]:
-    """Read the values of --fail-if. Raises ConfigError that says what is wrong with which."""
-    return [_parse(text) for text in texts]
-
-
-def _parse(text: str) -> Threshold:
+def parse_threshold(text: str) -> Threshold:
+    """Read one --fail-if. Raises ConfigError that says what is wrong and what to write."""
     match = _FORM.fullmatch(text)
     if match is None:
         raise _error(text, "write it as 'p99>500ms', 'lost>0' or 'failed>1%'")
@@ -102,4 +98,4 @@ def _parse(text: str) -> Threshold:
 
 
 def _error(text: str, remedy: str) -> ConfigError:
-    return ConfigError(f"--fail-if {text!r}: {remedy}")
+    return ConfigError(f"{text!r}: {remedy}")

@@ -14,16 +14,18 @@ from trio_push.errors import ConfigError
 _LENGTH = 64
 
 
+def check_prefix(prefix: str) -> None:
+    """Raise ConfigError for what generated tokens cannot begin with."""
+    if len(prefix) > _LENGTH // 2 or not set(prefix) <= set(string.hexdigits):
+        raise ConfigError(f"{prefix!r} is not hexadecimal, at most {_LENGTH // 2} digits")
+
+
 class GeneratedTokens(Sequence[str]):
     """Tokens made from prefix, seed and index when asked for: a million of them take no memory."""
 
     __slots__ = ("_count", "_prefix", "_seed")
 
     def __init__(self, count: int, *, prefix: str = "", seed: int = 0) -> None:
-        if len(prefix) > _LENGTH // 2 or not set(prefix) <= set(string.hexdigits):
-            raise ConfigError(
-                f"--token-prefix {prefix!r}: give at most {_LENGTH // 2} hexadecimal digits"
-            )
         self._count = count
         self._prefix = prefix.lower()
         self._seed = seed
