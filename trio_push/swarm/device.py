@@ -42,10 +42,14 @@ class Device(Protocol):
 
 async def keep_connected(device: Device, population: Population) -> NoReturn:
     """Be `device` until cancelled."""
-    was_connected = False
+    was_tried = was_connected = False
     waits = 0
     while True:
-        if await _try_to_connect(device, population, again=was_connected):
+        connected = await _try_to_connect(device, population, again=was_connected)
+        if not was_tried:
+            was_tried = True
+            population.settle()
+        if connected:
             was_connected = True
             connected_at = trio.current_time()
             try:
