@@ -41,7 +41,7 @@ async def test_unknown_host() -> None:
 
 
 async def test_server_that_answers() -> None:
-    async with serving(lambda stream, request: trio.sleep(0)) as target:
+    async with serving(lambda stream, request: trio.lowlevel.checkpoint()) as target:
         assert await look_up_server(target.url + "/", "--url") == target
         with pytest.raises(ConfigError, match=f"give the server alone, {target.url}$"):
             await look_up_server(target.url + "/events", "--url")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import socket
 import ssl
 from dataclasses import dataclass
@@ -108,8 +109,9 @@ def describe(exc: BaseException) -> str:
         exc = cause
     if isinstance(exc, ssl.SSLError):
         return getattr(exc, "verify_message", "") or exc.reason or "TLS failed"
-    if isinstance(exc, OSError) and exc.strerror:
-        return exc.strerror.lower()
+    if isinstance(exc, OSError) and exc.errno:
+        # not exc.strerror: trio puts the address in, and it is not the same each time
+        return os.strerror(exc.errno).lower()
     return str(exc) or type(exc).__name__
 
 
