@@ -8,7 +8,8 @@ import trustme
 
 from tests.swarm.fake_server import serving, unused_target
 from trio_push.errors import ConfigError, Unreachable
-from trio_push.swarm.target import look_up, look_up_server, open_stream
+from trio_push.sockets import receive_some, send_all
+from trio_push.swarm.target import look_up, look_up_server, open_connection
 
 
 @pytest.mark.parametrize(
@@ -41,7 +42,10 @@ async def test_unknown_host() -> None:
 
 
 async def test_server_that_answers() -> None:
-    async with serving(lambda stream, request: trio.lowlevel.checkpoint()) as target:
+    async def silent(stream: trio.SocketStream, request: bytes) -> None:
+        pass
+
+    async with serving(silent) as target:
         assert await look_up_server(target.url + "/", "--url") == target
         with pytest.raises(ConfigError, match=f"give the server alone, {target.url}$"):
             await look_up_server(target.url + "/events", "--url")
@@ -59,11 +63,11 @@ async def test_server_that_hangs(autojump_clock: trio.testing.MockClock) -> None
         sock.listen(0)
         target = await look_up(f"https://127.0.0.1:{sock.getsockname()[1]}", "--url")
         with pytest.raises(Unreachable, match="does not answer within 10 s"):
-            await open_stream(target, timeout_s=10)
+            await open_connection(target, timeout_s=10)
 
 
 @pytest.mark.parametrize("trusted", [True, False])
-async def test_tls(trusted: bool, tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_tls(trusted: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     ca = trustme.CA()
     server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     server.set_alpn_protocols(["h2"])
@@ -85,10 +89,12 @@ async def test_tls(trusted: bool, tmp_path: object, monkeypatch: pytest.MonkeyPa
             nursery.start_soon(trio.serve_listeners, handle, listeners)
             target = await look_up(f"https://127.0.0.1:{port}", "--url")
             if trusted:
-                async with await open_stream(target, timeout_s=5, alpn=("h2",)) as stream:
-                    await stream.send_all(b"?")
-                    assert await stream.receive_some() == b"hello"
+                with await open_connection(target, timeout_s=5, alpn=("h2",)) as sock:
+                    await send_all(sock, b"?")
+                    assert await receive_some(sock) == b"hello"
+                    assert isinstance(sock, ssl.SSLSocket)
+                    assert sock.selected_alpn_protocol() == "h2"
             else:
                 with pytest.raises(Unreachable, match="unable to get local issuer certificate"):
-                    await open_stream(target, timeout_s=5)
+                    await open_connection(target, timeout_s=5)
             nursery.cancel_scope.cancel()

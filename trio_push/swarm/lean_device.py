@@ -6,26 +6,21 @@ buffer, no timer, no second task.
 
 from __future__ import annotations
 
-import errno
-import os
 import socket
 from collections.abc import Awaitable
 from typing import Final
 
-from trio.lowlevel import wait_readable, wait_writable
+from trio.lowlevel import wait_readable
 
 from trio_push.errors import ProtocolError
 from trio_push.swarm.device import ConnectFailed
 from trio_push.swarm.http_response import ResponseParser
 from trio_push.swarm.population import Destination, Population
-from trio_push.swarm.target import describe
+from trio_push.swarm.target import connect, describe
 from trio_push.wire.sse_parser import EventStreamParser
 
 #: bytes to read at once. An event has some hundred; what is not read now is read next.
-_RECEIVE_BYTES = 16 * 2**10
-#: linux/in.h. The kernel then picks the port in connect(), where it knows the destination: the
-#: ports of a source address are there for each destination anew
-_IP_BIND_ADDRESS_NO_PORT: Final = 24
+_RECEIVE_BYTES: Final = 16 * 2**10
 
 
 class LeanDevice:
@@ -45,9 +40,10 @@ class LeanDevice:
 
     async def connect(self) -> None:
         last_event_id = self._parser.last_event_id
-        request = _request(self._population.destination, self._index, last_event_id)
+        destination = self._population.destination
+        request = _request(destination, self._index, last_event_id)
         try:
-            sock = await _open_socket(self._population.destination, self._index)
+            sock = await connect(destination.target, destination.source(self._index))
             try:
                 sock.send(request)
                 response, early = await _receive_head(sock)
@@ -92,26 +88,6 @@ class LeanDevice:
             self._population.received(self._index, event.data)
         if self._parser.retry_ms is not None:
             self.retry_s = self._parser.retry_ms / 1e3
-
-
-async def _open_socket(destination: Destination, index: int) -> socket.socket:
-    """A connected socket. Raises OSError."""
-    target = destination.target
-    sock = socket.socket(target.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-    try:
-        if (source := destination.source(index)) is not None:
-            sock.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
-            sock.bind((source, 0))
-        error = sock.connect_ex(target.address)
-        if error == errno.EINPROGRESS:
-            await wait_writable(sock)
-            error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if error:
-            raise OSError(error, os.strerror(error))
-    except BaseException:
-        sock.close()
-        raise
-    return sock
 
 
 def _request(destination: Destination, index: int, last_event_id: str) -> bytes:

@@ -1,20 +1,25 @@
-"""Servers as the swarm reaches them: an URL, the address behind it, and streams to it."""
+"""Servers as the swarm reaches them: an URL, the address behind it, and connections to it."""
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import os
 import socket
 import ssl
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 from urllib.parse import urlsplit
 
 import trio
 
 from trio_push.errors import ConfigError, Unreachable
+from trio_push.sockets import handshake
 
-_PORTS = {"http": 80, "https": 443}
+_PORTS: Final = {"http": 80, "https": 443}
+#: linux/in.h. The kernel then picks the port in connect(), where it knows the destination: the
+#: ports of a source address are there for each destination anew
+_IP_BIND_ADDRESS_NO_PORT: Final = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,63 +84,66 @@ async def look_up_server(url: str, flag: str) -> Target:
     target = await look_up(url.rstrip("/"), flag)
     if target.path:
         raise ConfigError(f"{flag} {url}: give the server alone, {target.url}")
-    stream = await open_stream(target, timeout_s=10)
-    await trio.aclose_forcefully(stream)
+    (await open_connection(target, timeout_s=10)).close()
     return target
 
 
-async def open_stream(
+async def connect(target: Target, source: str | None = None) -> socket.socket:
+    """A non-blocking socket, connected from the address `source` if given. Raises OSError."""
+    sock = socket.socket(target.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        if source is not None:
+            sock.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
+            sock.bind((source, 0))
+        error = sock.connect_ex(target.address)
+        if error == errno.EINPROGRESS:
+            await trio.lowlevel.wait_writable(sock)
+            error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if error:
+            raise OSError(error, os.strerror(error))
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+async def open_connection(
     target: Target, *, timeout_s: float, alpn: tuple[str, ...] = ()
-) -> trio.abc.Stream:
-    """Connect, over TLS where the URL says https. Raises Unreachable.
+) -> socket.socket:
+    """A connected socket, with TLS where the URL says https. Raises Unreachable.
 
     Certificates are checked against the system's authorities and those in SSL_CERT_FILE.
     """
     try:
         with trio.fail_after(timeout_s):
-            sock = trio.socket.socket(target.family, socket.SOCK_STREAM)
-            stream = await _connected(sock, target)
-            return await _encrypted(stream, target.host, alpn) if target.tls else stream
+            sock = await connect(target)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return await _encrypt(sock, target.host, alpn) if target.tls else sock
     except trio.TooSlowError:
         raise Unreachable(f"{target.url} does not answer within {timeout_s:g} s") from None
-    except (OSError, trio.BrokenResourceError) as exc:
+    except OSError as exc:
         raise Unreachable(f"{target.url} does not answer: {describe(exc)}") from exc
 
 
-def describe(exc: BaseException) -> str:
+def describe(exc: Exception) -> str:
     """Why a connection failed, in few words that are the same each time: it is counted by."""
-    cause = exc.__cause__ if isinstance(exc, trio.BrokenResourceError) else None
-    if isinstance(cause, OSError):
-        exc = cause
     if isinstance(exc, ssl.SSLError):
         return getattr(exc, "verify_message", "") or exc.reason or "TLS failed"
     if isinstance(exc, OSError) and exc.errno:
-        # not exc.strerror: trio puts the address in, and it is not the same each time
         return os.strerror(exc.errno).lower()
     return str(exc) or type(exc).__name__
 
 
-async def _connected(sock: trio.socket.SocketType, target: Target) -> trio.SocketStream:
+async def _encrypt(plain: socket.socket, host: str, alpn: tuple[str, ...]) -> ssl.SSLSocket:
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(alpn)
+    sock = context.wrap_socket(plain, server_hostname=host, do_handshake_on_connect=False)
     try:
-        await sock.connect(target.address)
+        await handshake(sock)
     except BaseException:
         sock.close()
         raise
-    return trio.SocketStream(sock)
-
-
-async def _encrypted(
-    stream: trio.SocketStream, host: str, alpn: tuple[str, ...]
-) -> trio.SSLStream[trio.SocketStream]:
-    context = ssl.create_default_context()
-    context.set_alpn_protocols(alpn)
-    tls = trio.SSLStream(stream, context, server_hostname=host, https_compatible=True)
-    try:
-        await tls.do_handshake()
-    except BaseException:
-        await trio.aclose_forcefully(stream)
-        raise
-    return tls
+    return sock
 
 
 def _refuse(url: str, flag: str) -> NoReturn:
