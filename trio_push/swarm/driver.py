@@ -53,6 +53,11 @@ class Driver:
         random.Random(seed).shuffle(self._order)
         #: how long after its time each push was handed to its lane: the driver's own lateness
         self.behind = Histogram()
+        self._planning = trio.CancelScope()
+
+    def stop(self) -> None:
+        """End the plan now; `run` then waits for the last answers."""
+        self._planning.cancel()
 
     async def run(self, until: float) -> None:
         """Send until trio's time `until`, then wait a while for the last answers.
@@ -64,11 +69,10 @@ class Driver:
             async with trio.open_nursery() as nursery:
                 for lane, (_, pushes) in zip(self._lanes, ends, strict=True):
                     nursery.start_soon(lane.run, pushes)
-                try:
+                with self._planning:
                     await self._plan([plan for plan, _ in ends], until)
-                finally:
-                    for plan, _ in ends:
-                        plan.close()
+                for plan, _ in ends:
+                    plan.close()
                 nursery.cancel_scope.deadline = trio.current_time() + ANSWERS_S
         finally:
             for _, pushes in ends:

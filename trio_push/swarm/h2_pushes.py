@@ -9,6 +9,7 @@ import h2.connection
 import h2.errors
 import h2.events
 import h2.exceptions
+from hpack import NeverIndexedHeaderTuple
 
 from trio_push.errors import ProtocolError
 from trio_push.swarm.lane import Planned, refusal
@@ -83,8 +84,9 @@ class H2Pushes:
     def start(self, push: Planned) -> None:
         """Send a push. Only where there `has_room`."""
         stream_id = self._h2.get_next_available_stream_id()
-        headers = [*self._headers, (":path", f"/3/device/{push.token}")]
-        self._h2.send_headers(stream_id, headers)
+        # as Apple asks for: a path that is not sent again is not worth a place in the table
+        path = NeverIndexedHeaderTuple(":path", f"/3/device/{push.token}")
+        self._h2.send_headers(stream_id, [path, *self._headers])
         self._h2.send_data(stream_id, push.payload, end_stream=True)
         self._streams[stream_id] = _Stream(push)
 
