@@ -85,7 +85,7 @@ def after(accepted: int, delivered: int, *, stored: int = 0, **more: Any) -> Rea
     ],
 )
 def test_balanced(now: Reading, audit: Audit, lost: int) -> None:
-    books = reconcile(BEFORE, now, audit)
+    books = reconcile(BEFORE, now, audit, audit.deliveries.received)
     assert (books.balanced, books.reasons, books.lost) == (True, (), lost)
 
 
@@ -159,19 +159,34 @@ DELIVERED = "the server delivered {} pushes, the devices received {}; are other 
     ],
 )
 def test_not_balanced(now: Reading, audit: Audit, lost: int, reasons: list[str]) -> None:
-    books = reconcile(BEFORE, now, audit)
+    books = reconcile(BEFORE, now, audit, audit.deliveries.received)
     assert (books.balanced, books.lost, list(books.reasons)) == (False, lost, reasons)
 
 
 def test_misdelivered_pushes_unbalance() -> None:
     audit = audited(10, 10)
     audit.receive(0, Stamp(5, 1, 0.0), 0.0)
-    books = reconcile(BEFORE, after(10, 10), audit)
+    books = reconcile(BEFORE, after(10, 10), audit, 10)
     assert books.reasons == ("1 pushes reached another device than theirs",)
 
 
+@pytest.mark.parametrize(
+    ("delivered", "balanced"), [(17, False), (18, True), (19, True), (20, True), (21, False)]
+)
+def test_while_others_go_on_pushing(delivered: int, balanced: bool) -> None:
+    """The devices had 18 pushes when the ledger was asked, and have 20 after its answer."""
+    books = reconcile(BEFORE, after(50, delivered), audited(foreign=20), 18)
+    assert books.balanced is balanced
+
+
+def test_a_ledger_that_has_gone_does_not_balance() -> None:
+    books = reconcile(BEFORE, None, audited(10, 8), 8)
+    assert (books.balanced, books.lost) == (False, 2)
+    assert books.reasons == ("the server's ledger does not answer any more",)
+
+
 def test_both_sides_are_shown() -> None:
-    books = reconcile(BEFORE, after(10, 7, coalesced=2, stored=1), audited(10, 7))
+    books = reconcile(BEFORE, after(10, 7, coalesced=2, stored=1), audited(10, 7), 7)
     assert books.as_json() == {
         "balanced": True,
         "server": {

@@ -90,7 +90,7 @@ async def test_backs_off_while_it_fails(autojump_clock: trio.testing.MockClock) 
     assert device.began_at == [0, 1, 3, 7, 15, 31, 61]
     assert people.connections.failures == {"connection refused": 7}
     assert people.connections.ever == 0
-    assert people.settled == 1
+    await people.wait_all_tried()
 
 
 async def test_jitter_is_added(autojump_clock: trio.testing.MockClock) -> None:

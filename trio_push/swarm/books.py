@@ -83,14 +83,22 @@ def audit_alone(audit: Audit, why: str) -> Books:
     return Books(balanced=None, server=None, swarm=_own(audit, lost), lost=lost, reasons=(why,))
 
 
-def reconcile(before: Reading, after: Reading, audit: Audit) -> Books:
-    """Compare the ledger with the audit; call it when nothing is on the way any more."""
+def reconcile(before: Reading, after: Reading | None, audit: Audit, received: int) -> Books:
+    """Compare the ledger with the audit, when nothing is on the way any more.
+
+    `received` is what the devices had received just before the ledger was read: while others
+    go on pushing, the ledger lies between that and what they have received now. Without
+    `after` the books cannot balance.
+    """
+    if after is None:
+        alone = audit_alone(audit, "the server's ledger does not answer any more")
+        return replace(alone, balanced=False)
     if (before.node, before.epoch) != (after.node, after.epoch):
         alone = audit_alone(audit, "the server was restarted during the run")
         return replace(alone, balanced=False)
     server = gained(before, after)
     lost = _lost(server, audit)
-    reasons = [*_disagreements(server, audit), *_losses(after, audit, lost)]
+    reasons = [*_disagreements(server, audit, received), *_losses(after, audit, lost)]
     return Books(
         balanced=not reasons,
         server={**server, "balanced": after.balanced},
@@ -112,8 +120,8 @@ def _lost(server: dict[str, int], audit: Audit) -> int:
     return max(audit.unseen() - explained, 0)
 
 
-def _disagreements(server: dict[str, int], audit: Audit) -> list[str]:
-    pushes, received = audit.pushes, audit.deliveries.received
+def _disagreements(server: dict[str, int], audit: Audit, received: int) -> list[str]:
+    pushes, received_now = audit.pushes, audit.deliveries.received
     reasons = []
     surplus = server["accepted"] - pushes.accepted
     if pushes.sent and not 0 <= surplus <= pushes.unanswered:
@@ -123,11 +131,11 @@ def _disagreements(server: dict[str, int], audit: Audit) -> list[str]:
             f"the server's ledger shows {server['accepted']} accepted pushes, its answers to us "
             f"{pushes.accepted}{unanswered}{others}"
         )
-    if server["delivered"] != received:
-        others = "; are other devices connected?" if server["delivered"] > received else ""
+    if not received <= server["delivered"] <= received_now:
+        others = "; are other devices connected?" if server["delivered"] > received_now else ""
         reasons.append(
             f"the server delivered {server['delivered']} pushes, the devices received "
-            f"{received}{others}"
+            f"{received_now}{others}"
         )
     return reasons
 

@@ -48,7 +48,7 @@ async def keep_connected(device: Device, population: Population) -> NoReturn:
         connected = await _try_to_connect(device, population, again=was_connected)
         if not was_tried:
             was_tried = True
-            population.settle()
+            population.tried()
         if connected:
             was_connected = True
             connected_at = trio.current_time()

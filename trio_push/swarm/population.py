@@ -58,9 +58,10 @@ class Population:
     """The devices' shared part. Its methods are called by devices and never block."""
 
     __slots__ = (
+        "_all_tried",
         "_on_push",
-        "_settled",
         "_stamper",
+        "_tried",
         "_wall_offset_s",
         "audit",
         "connecting",
@@ -89,12 +90,18 @@ class Population:
         self._stamper = stamper
         self._wall_offset_s = wall_offset_s
         self._on_push = on_push
-        self._settled = 0
+        self._tried = 0
+        self._all_tried = trio.Event()
 
-    @property
-    def settled(self) -> int:
-        """Devices whose first attempt to connect is over, for better or worse."""
-        return self._settled
+    async def wait_all_tried(self) -> None:
+        """Wait until every device has tried to connect, for better or worse."""
+        await self._all_tried.wait()
+
+    def tried(self) -> None:
+        """A device's first attempt to connect is over."""
+        self._tried += 1
+        if self._tried == len(self.destination.tokens):
+            self._all_tried.set()
 
     def connected(self, took_s: float, *, again: bool) -> None:
         connections = self.connections
@@ -111,9 +118,6 @@ class Population:
 
     def failed(self, reason: str) -> None:
         self.connections.failures[reason] += 1
-
-    def settle(self) -> None:
-        self._settled += 1
 
     def received(self, index: int, data: str) -> None:
         now = trio.current_time() + self._wall_offset_s
