@@ -34,17 +34,18 @@ def _rows(report: Report) -> list[tuple[str, str, str]]:
     figures = report.figures
     devices, pushes, deliveries = (figures[key] for key in ("devices", "pushes", "deliveries"))
     rows = [
+        ("run", f"{figures['duration_s']:.1f} s, seed {figures['seed']}", ""),
         ("devices", _counts(devices, "planned connected peak failed reconnects"), ""),
         ("connecting", durations(figures["connect_ms"]), ""),
     ]
     if devices["failures"]:
         rows.append(("failures", _reasons(devices["failures"]), "yellow"))
     if pushes["planned"]:
-        rows.append(("pushes", _counts(pushes, "sent accepted refused unanswered unsent"), ""))
+        rows.append(("pushes", _counts(pushes, "sent accepted refused", "unanswered unsent"), ""))
     if pushes["reasons"]:
         rows.append(("refusals", _reasons(pushes["reasons"]), "yellow"))
-    seen = "received lost duplicate late out_of_order misdelivered"
-    rows.append(("deliveries", _counts(deliveries, seen), ""))
+    seen = "received lost duplicate late out_of_order"
+    rows.append(("deliveries", _counts(deliveries, seen, "misdelivered foreign"), ""))
     if pushes["planned"]:
         rows.append(("latency", durations(figures["latency_ms"]), ""))
     if "on_push" in deliveries:
@@ -57,19 +58,19 @@ def _rows(report: Report) -> list[tuple[str, str, str]]:
 
 def durations(summary_ms: Mapping[str, float | None]) -> str:
     """Percentiles in one line."""
-    if summary_ms["max"] is None:
-        return "nothing to measure"
-    return "  ".join(f"{_NAMES[name]} {_duration(ms)}" for name, ms in summary_ms.items())
+    found = [f"{_NAMES[name]} {_ms(ms)}" for name, ms in summary_ms.items() if ms is not None]
+    return "  ".join(found) + " ms" if found else "nothing to measure"
 
 
-def _duration(ms: float | None) -> str:
-    if ms is None:
-        return "-"
-    return f"{ms:.3g} ms" if ms < 1000 else f"{ms / 1000:.3g} s"
+def _ms(ms: float) -> str:
+    """Three digits, or all before the point."""
+    return f"{ms:,.0f}" if ms >= 100 else f"{ms:.1f}" if ms >= 10 else f"{ms:.2f}"
 
 
-def _counts(group: Mapping[str, Any], names: str) -> str:
-    return ", ".join(f"{group[name]:,} {name.replace('_', ' ')}" for name in names.split())
+def _counts(group: Mapping[str, Any], names: str, if_any: str = "") -> str:
+    """The counts `names`, and those `if_any` that are not zero."""
+    shown = [*names.split(), *(name for name in if_any.split() if group[name])]
+    return ", ".join(f"{group[name]:,} {name.replace('_', ' ')}" for name in shown)
 
 
 def _reasons(reasons: Mapping[str, int]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -46,6 +47,8 @@ async def swarm(settings: SwarmSettings) -> int:
     Ctrl-C and SIGTERM end the run early, with a report; a second one ends it at once.
     """
     console = Console()
+    if settings.json is not None:
+        check_writable(settings.json)
     async with open_run(settings) as run, trio.open_nursery() as nursery:
         nursery.start_soon(_stop_on_signal, run)
         nursery.start_soon(keep_frozen, lambda: run.look().connections.now)
@@ -58,13 +61,17 @@ async def swarm(settings: SwarmSettings) -> int:
     return report.exit_code
 
 
+def check_writable(path: str) -> None:
+    """Raise ConfigError for a file that cannot be written: now, and not when the run is over."""
+    target = Path(path)
+    if target.is_dir() or not os.access(target if target.exists() else target.parent, os.W_OK):
+        raise ConfigError(f"--json {path} cannot be written")
+
+
 def write_json(report: Report, path: str) -> None:
-    """Write the figures to a file. Raises ConfigError when it cannot be written."""
+    """Write the figures to a file."""
     text = orjson.dumps(report.figures, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
-    try:
-        Path(path).write_bytes(text)
-    except OSError as exc:
-        raise ConfigError(f"--json {path}: {exc.strerror}") from exc
+    Path(path).write_bytes(text)
 
 
 async def _stop_on_signal(run: Run) -> None:
