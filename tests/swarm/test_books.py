@@ -1,0 +1,249 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from trio_push.push import State
+from trio_push.swarm.audit import Audit
+from trio_push.swarm.books import (
+    Reading,
+    audit_alone,
+    gained,
+    parse_reading,
+    reconcile,
+    still_to_come,
+)
+from trio_push.swarm.stamp import Stamp
+from trio_push.watch.ledger import Ledger
+
+
+def reading(
+    accepted: int = 0,
+    delivered: int = 0,
+    *,
+    stored: int = 0,
+    balanced: bool = True,
+    epoch: str = "e1",
+    **ended: int,
+) -> Reading:
+    ends = dict.fromkeys(("coalesced", "expired", "discarded", "recalled", "lost", "dropped"), 0)
+    return Reading(
+        node="n1",
+        epoch=epoch,
+        accepted=accepted,
+        open={"delayed": 0, "queued": 0, "stored": stored, "in_flight": 0},
+        ended={"delivered": delivered, **ends, **ended},
+        balanced=balanced,
+    )
+
+
+def audited(
+    accepted: int = 0, received: int = 0, *, unanswered: int = 0, foreign: int = 0
+) -> Audit:
+    """One device that got the first `received` of its pushes, and `foreign` ones of others."""
+    audit = Audit(1)
+    for _ in range(accepted):
+        audit.plan(0)
+        audit.accept()
+    for _ in range(unanswered):
+        audit.leave_unanswered(0, audit.plan(0))
+    for n in range(1, received + 1):
+        audit.receive(0, Stamp(0, n, 0.0), 0.0)
+    for _ in range(foreign):
+        audit.receive(0, None, 0.0)
+    return audit
+
+
+#: what the server has seen in earlier runs
+BEFORE = reading(100, 90, stored=4, coalesced=6)
+
+
+def after(accepted: int, delivered: int, *, stored: int = 0, **more: Any) -> Reading:
+    more["coalesced"] = more.get("coalesced", 0) + 6
+    return reading(100 + accepted, 90 + delivered, stored=4 + stored, **more)
+
+
+@pytest.mark.parametrize(
+    ("now", "audit", "lost"),
+    [
+        (after(0, 0), audited(), 0),
+        (after(10, 10), audited(10, 10), 0),
+        # told by the ledger to have ended otherwise, or to be still open
+        (after(10, 7, coalesced=2, expired=1), audited(10, 7), 0),
+        (after(10, 7, discarded=1, dropped=1, recalled=1), audited(10, 7), 0),
+        (after(10, 7, stored=3), audited(10, 7), 0),
+        # no answer came: the server may have accepted it or not
+        (after(10, 10), audited(10, 10, unanswered=2), 0),
+        (after(11, 11), audited(10, 11, unanswered=2), 0),
+        (after(12, 11, stored=1), audited(10, 11, unanswered=2), 0),
+        # stored in an earlier run and delivered in this one
+        (after(10, 12, stored=-2), audited(10, 10, foreign=2), 0),
+        # we only listen; others push
+        (after(50, 20, stored=30), audited(foreign=20), 0),
+    ],
+)
+def test_balanced(now: Reading, audit: Audit, lost: int) -> None:
+    books = reconcile(BEFORE, now, audit, audit.deliveries.received)
+    assert (books.balanced, books.reasons, books.lost) == (True, (), lost)
+
+
+ACCEPTED = "the server's ledger shows {} accepted pushes, its answers to us {}"
+DELIVERED = "the server delivered {} pushes, the devices received {}; are other devices connected?"
+
+
+@pytest.mark.parametrize(
+    ("now", "audit", "lost", "reasons"),
+    [
+        (
+            after(10, 10),
+            audited(10, 8),
+            2,
+            [
+                DELIVERED.format(10, 8),
+                "2 pushes reached no device and nobody accounts for them",
+            ],
+        ),
+        (
+            after(10, 8),
+            audited(10, 8),
+            2,
+            ["2 pushes reached no device and nobody accounts for them"],
+        ),
+        (
+            after(10, 8, lost=2, balanced=True),
+            audited(10, 8),
+            2,
+            ["2 pushes reached no device and nobody accounts for them"],
+        ),
+        (
+            after(9, 10),
+            audited(10, 10),
+            0,
+            [ACCEPTED.format(9, 10)],
+        ),
+        (
+            after(13, 10, stored=3),
+            audited(10, 10, unanswered=2),
+            0,
+            [ACCEPTED.format(13, "10 (2 unanswered); does somebody else push, too?")],
+        ),
+        (
+            after(10, 9),
+            audited(10, 10),
+            0,
+            ["the server delivered 9 pushes, the devices received 10"],
+        ),
+        (
+            after(10, 10, balanced=False),
+            audited(10, 10),
+            0,
+            ["the server's own ledger does not balance"],
+        ),
+        (
+            after(50, 20),
+            audited(foreign=18),
+            2,
+            [
+                DELIVERED.format(20, 18),
+                "2 pushes reached no device and nobody accounts for them",
+            ],
+        ),
+        (
+            reading(10, 10, epoch="e2"),
+            audited(10, 10),
+            0,
+            ["the server was restarted during the run"],
+        ),
+    ],
+)
+def test_not_balanced(now: Reading, audit: Audit, lost: int, reasons: list[str]) -> None:
+    books = reconcile(BEFORE, now, audit, audit.deliveries.received)
+    assert (books.balanced, books.lost, list(books.reasons)) == (False, lost, reasons)
+
+
+def test_misdelivered_pushes_unbalance() -> None:
+    audit = audited(10, 10)
+    audit.receive(0, Stamp(5, 1, 0.0), 0.0)
+    books = reconcile(BEFORE, after(10, 10), audit, 10)
+    assert books.reasons == ("1 pushes reached another device than theirs",)
+
+
+@pytest.mark.parametrize(
+    ("delivered", "balanced"), [(17, False), (18, True), (19, True), (20, True), (21, False)]
+)
+def test_while_others_go_on_pushing(delivered: int, balanced: bool) -> None:
+    """The devices had 18 pushes when the ledger was asked, and have 20 after its answer."""
+    books = reconcile(BEFORE, after(50, delivered), audited(foreign=20), 18)
+    assert books.balanced is balanced
+
+
+def test_a_ledger_that_has_gone_does_not_balance() -> None:
+    books = reconcile(BEFORE, None, audited(10, 8), 8)
+    assert (books.balanced, books.lost) == (False, 2)
+    assert books.reasons == ("the server's ledger does not answer any more",)
+
+
+def test_both_sides_are_shown() -> None:
+    books = reconcile(BEFORE, after(10, 7, coalesced=2, stored=1), audited(10, 7), 7)
+    assert books.as_json() == {
+        "balanced": True,
+        "server": {
+            "accepted": 10,
+            "delivered": 7,
+            "coalesced": 2,
+            "expired": 0,
+            "discarded": 0,
+            "recalled": 0,
+            "lost": 0,
+            "dropped": 0,
+            "open": 1,
+            "balanced": True,
+        },
+        "swarm": {"accepted": 10, "unanswered": 0, "received": 7, "lost": 0},
+        "reasons": [],
+    }
+
+
+def test_alone() -> None:
+    books = audit_alone(audited(10, 8), "no ledger")
+    assert (books.balanced, books.server, books.lost) == (None, None, 2)
+    assert books.as_json()["reasons"] == ["no ledger"]
+
+
+@pytest.mark.parametrize(
+    ("now", "audit", "expected"),
+    [
+        (after(10, 10), audited(10, 10), 0),
+        (after(10, 10), audited(10, 8), 2),
+        (after(10, 8), audited(10, 8), 2),
+        (after(10, 8, coalesced=2), audited(10, 8), 0),
+        (after(10, 8, stored=2), audited(10, 8), 2),
+        (after(20, 20), audited(foreign=15), 5),
+        (after(20, 15, stored=5), audited(foreign=15), 0),
+    ],
+)
+def test_still_to_come(now: Reading, audit: Audit, expected: int) -> None:
+    assert still_to_come(BEFORE, now, audit) == expected
+
+
+def test_reads_the_servers_ledger() -> None:
+    ledger = Ledger()
+    ledger.enter(State.DELIVERED_LIVE, 3)
+    ledger.enter(State.STORED, 2)
+    ledger.enter(State.DROPPED_MAILBOX_FULL)
+    ledger.enter(State.COALESCED)
+    held = {state: ledger.counts[state] for state in State if state.is_open}
+    page = ledger.snapshot(held) | {"node": "n1", "epoch": "e1", "version": "1"}
+    now = parse_reading(json.dumps(page).encode())
+    assert now is not None
+    assert now.balanced
+    change = gained(reading(), now)
+    assert (change["accepted"], change["delivered"], change["open"]) == (7, 3, 2)
+    assert (change["dropped"], change["coalesced"]) == (1, 1)
+
+
+@pytest.mark.parametrize("body", [b"", b"not found", b"{}", b"[]", b'{"accepted": "many"}'])
+def test_what_is_no_ledger(body: bytes) -> None:
+    assert parse_reading(body) is None

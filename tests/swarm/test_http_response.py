@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import gc
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trio_push.errors import ProtocolError
+from trio_push.swarm.http_response import MAX_HEAD_BYTES, ResponseParser
+
+CLOSE_DELIMITED = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-cache\r\n"
+    b"Connection: close\r\n\r\n: hello\n\n"
+)
+CHUNKED = (
+    b"HTTP/1.1 200 OK\r\ncontent-type: Text/Event-Stream; charset=utf-8\r\n"
+    b"transfer-encoding: chunked\r\n\r\n4\r\n: he\r\n5\r\nllo\n\n\r\n"
+)
+
+
+@pytest.mark.parametrize(("stream", "delimited"), [(CLOSE_DELIMITED, False), (CHUNKED, True)])
+@pytest.mark.parametrize("chunk_bytes", [1, 7, 4096])
+def test_event_stream(stream: bytes, delimited: bool, chunk_bytes: int) -> None:
+    parser = ResponseParser()
+    body = b"".join(
+        parser.feed(stream[i : i + chunk_bytes]) for i in range(0, len(stream), chunk_bytes)
+    )
+    assert (parser.status, parser.content_type) == (200, "text/event-stream")
+    assert (body, parser.delimited, parser.complete) == (b": hello\n\n", delimited, False)
+
+
+def test_last_chunk_completes() -> None:
+    parser = ResponseParser()
+    parser.feed(CHUNKED)
+    parser.feed(b"0\r\n\r\n")
+    assert parser.complete
+
+
+def test_answers_one_after_the_other() -> None:
+    parser = ResponseParser()
+    ok = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+    assert parser.feed(ok) == b""
+    assert (parser.status, parser.complete, parser.keep_alive) == (200, True, True)
+    refusal = b'HTTP/1.1 400 Bad Request\r\nContent-Length: 13\r\n\r\n{"reason":"x'
+    assert parser.feed(refusal) == b'{"reason":"x'
+    assert (parser.status, parser.complete) == (400, False)
+    assert parser.feed(b"}") == b"}"
+    assert parser.complete
+    parser.feed(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+    assert (parser.status, parser.complete, parser.keep_alive) == (503, True, False)
+
+
+def test_redirection() -> None:
+    parser = ResponseParser()
+    parser.feed(b"HTTP/1.1 307 x\r\nLocation: http://elsewhere/\r\nContent-Length: 0\r\n\r\n")
+    assert parser.redirect == "http://elsewhere/"
+
+
+@pytest.mark.parametrize("garbage", [b"SSH-2.0-OpenSSH_9.2\r\n", b"\0\1\2", b"HTTP/9 what\r\n"])
+def test_garbage(garbage: bytes) -> None:
+    with pytest.raises(ProtocolError):
+        ResponseParser().feed(garbage)
+
+
+def test_endless_head() -> None:
+    parser = ResponseParser()
+    parser.feed(b"HTTP/1.1 200 OK\r\n")
+    line = b"X-%d: " + b"x" * 1000 + b"\r\n"
+
+    def feed_too_much() -> None:
+        for i in range(MAX_HEAD_BYTES // 1000 + 1):
+            parser.feed(line % i)
+
+    with pytest.raises(ProtocolError):
+        feed_too_much()
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes(data: bytes) -> None:
+    parser = ResponseParser()
+    try:
+        parser.feed(b"HTTP/1.1 200 OK\r\n" + data)
+    except ProtocolError:
+        return
+    assert parser.status == 200
+
+
+def test_no_reference_cycle() -> None:
+    """Thousands of these are made while a swarm grows, with the collector held off."""
+    gc.collect()
+    gc.disable()
+    try:
+        ResponseParser().feed(CHUNKED)
+        assert gc.collect() == 0
+    finally:
+        gc.enable()

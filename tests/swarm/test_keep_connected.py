@@ -1,0 +1,142 @@
+"""The life of a device, told by a device of cardboard and the mock clock."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+
+import trio
+import trio.testing
+
+from trio_push.swarm.audit import Audit
+from trio_push.swarm.device import ConnectFailed, keep_connected
+from trio_push.swarm.population import Destination, Population
+from trio_push.swarm.stamp import Stamper
+from trio_push.swarm.target import Target
+
+
+class Attempt:
+    """What becomes of one attempt: it fails, hangs, or gives a stream that lives so long."""
+
+    def __init__(
+        self,
+        *,
+        fails: str = "",
+        takes_s: float = 0.0,
+        lives_s: float = 0.0,
+        events: int = 0,
+        retry_s: float = 0.0,
+    ) -> None:
+        self.fails = fails
+        self.takes_s = takes_s
+        self.lives_s = lives_s
+        self.events = events
+        self.retry_s = retry_s
+
+
+class CardboardDevice:
+    """Does as its attempts say, then stays connected; notes when each attempt began."""
+
+    def __init__(self, *attempts: Attempt) -> None:
+        self.received = 0
+        self.retry_s = 0.0
+        self.began_at: list[float] = []
+        self.closed = 0
+        self._attempts = deque(attempts)
+        self._now = Attempt()
+        self._over = False
+
+    async def connect(self) -> None:
+        self.began_at.append(trio.current_time())
+        self._now = self._attempts.popleft() if self._attempts else Attempt(lives_s=math.inf)
+        await trio.sleep(self._now.takes_s)
+        if self._now.fails:
+            raise ConnectFailed(self._now.fails)
+        self.received = self._now.events
+        self._over = False
+
+    def read(self) -> bool:
+        return not self._over
+
+    async def wait(self) -> None:
+        await trio.sleep(self._now.lives_s)
+        self.retry_s = self._now.retry_s
+        self._over = True
+
+    async def close(self) -> None:
+        self.closed += 1
+
+
+def population(jitter: float = 0.0) -> Population:
+    target = Target("http", "127.0.0.1", 1, "", trio.socket.AF_INET, ("127.0.0.1", 1))
+    destination = Destination(target=target, tokens=["t"], path="{token}", connect_timeout_s=10)
+    result = Population(destination, Audit(1), Stamper("run"), seed=0, wall_offset_s=0)
+    result.random.random = lambda: jitter  # type: ignore[method-assign]
+    return result
+
+
+async def live(device: CardboardDevice, jitter: float = 0.0, for_s: float = 200) -> Population:
+    people = population(jitter)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(keep_connected, device, people)
+        await trio.sleep(for_s)
+        nursery.cancel_scope.cancel()
+    return people
+
+
+async def test_backs_off_while_it_fails(autojump_clock: trio.testing.MockClock) -> None:
+    device = CardboardDevice(*[Attempt(fails="connection refused")] * 7)
+    people = await live(device, for_s=90)
+    assert device.began_at == [0, 1, 3, 7, 15, 31, 61]
+    assert people.connections.failures == {"connection refused": 7}
+    assert people.connections.ever == 0
+    await people.wait_all_tried()
+
+
+async def test_jitter_is_added(autojump_clock: trio.testing.MockClock) -> None:
+    device = CardboardDevice(*[Attempt(fails="x")] * 3)
+    await live(device, jitter=0.5)
+    assert device.began_at == [0, 1.25, 3.75, 8.75]
+
+
+async def test_healthy_stream_starts_over(autojump_clock: trio.testing.MockClock) -> None:
+    device = CardboardDevice(
+        Attempt(fails="x"),
+        Attempt(fails="x"),
+        Attempt(lives_s=2, events=1),
+        Attempt(fails="x"),
+        Attempt(lives_s=30),
+        Attempt(lives_s=29),
+        Attempt(lives_s=1),
+    )
+    people = await live(device)
+    assert device.began_at == [0, 1, 3, 6, 8, 39, 70, 75]
+    assert (people.connections.ever, people.connections.reconnects) == (1, 4)
+    assert (people.connections.peak, device.closed) == (1, 5)
+
+
+async def test_retry_is_the_least_wait_from_then_on(autojump_clock: trio.testing.MockClock) -> None:
+    device = CardboardDevice(
+        Attempt(events=1, retry_s=5), Attempt(fails="x"), Attempt(fails="x"), Attempt(fails="x")
+    )
+    await live(device)
+    assert device.began_at == [0, 5, 10, 15, 23]
+
+
+async def test_connecting_may_not_take_for_ever(autojump_clock: trio.testing.MockClock) -> None:
+    device = CardboardDevice(Attempt(takes_s=9, events=1), Attempt(takes_s=60))
+    people = await live(device, for_s=30)
+    assert device.began_at == [0, 10, 22]
+    assert people.connections.failures == {"timed out": 1}
+    assert people.connections.connect.max_s == 9
+
+
+async def test_cancelled_while_connected() -> None:
+    device = CardboardDevice(Attempt(lives_s=1000))
+    people = population()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(keep_connected, device, people)
+        await trio.testing.wait_all_tasks_blocked()
+        assert people.connections.now == 1
+        nursery.cancel_scope.cancel()
+    assert (people.connections.now, device.closed) == (0, 1)

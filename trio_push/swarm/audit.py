@@ -1,0 +1,143 @@
+"""What the swarm sent against what its devices saw, push by push. Pure counting, no I/O.
+
+The driver reports each push that it plans and its fate; the devices report what they receive.
+Per device there are two integers: the count of pushes planned for it and the highest seen.
+Only pushes that something happened to take more: a gap, a refusal, an answer that never came.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from trio_push.swarm.histogram import Histogram
+from trio_push.swarm.stamp import Stamp
+
+#: a push that comes later than this after it was due is late: what a person takes for at once
+LATE_S = 1.0
+
+
+@dataclass(slots=True)
+class Pushes:
+    """Counts of the swarm's own pushes. `planned` = all the others together + those on the way."""
+
+    planned: int = 0
+    accepted: int = 0
+    refused: int = 0
+    #: sent, but the connection ended or the time was up before the answer: fate unknown
+    unanswered: int = 0
+    #: never sent: no connection, or the server was too slow to keep up with the plan
+    unsent: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def sent(self) -> int:
+        return self.planned - self.unsent
+
+    @property
+    def on_the_way(self) -> int:
+        return self.planned - self.accepted - self.refused - self.unanswered - self.unsent
+
+
+@dataclass(slots=True)
+class Deliveries:
+    """Counts of what the devices received."""
+
+    #: pushes of this run, each counted once
+    distinct: int = 0
+    #: pushes of others
+    foreign: int = 0
+    duplicate: int = 0
+    late: int = 0
+    out_of_order: int = 0
+    #: pushes of this run that reached another device than theirs; in none of the other counts
+    misdelivered: int = 0
+
+    @property
+    def received(self) -> int:
+        return self.distinct + self.foreign
+
+
+class Audit:
+    """The books of the swarm's own side."""
+
+    __slots__ = ("_exempt", "_highest", "_missing", "_planned", "deliveries", "latency", "pushes")
+
+    def __init__(self, devices: int) -> None:
+        self.pushes = Pushes()
+        self.deliveries = Deliveries()
+        #: from the time a push was due to its arrival
+        self.latency = Histogram()
+        self._planned = array("I", bytes(4 * devices))
+        self._highest = array("I", bytes(4 * devices))
+        #: device → pushes below its highest that it has not seen
+        self._missing: dict[int, set[int]] = {}
+        #: pushes that need not arrive because they were not accepted, as far as is known
+        self._exempt = array("Q")
+
+    def plan(self, to: int) -> int:
+        """Plan one more push for a device and return its number."""
+        self.pushes.planned += 1
+        self._planned[to] += 1
+        return self._planned[to]
+
+    def accept(self) -> None:
+        self.pushes.accepted += 1
+
+    def refuse(self, to: int, n: int, reason: str) -> None:
+        self.pushes.refused += 1
+        self.pushes.reasons[reason] += 1
+        self._exempt.append(to << 32 | n)
+
+    def leave_unanswered(self, to: int, n: int) -> None:
+        self.pushes.unanswered += 1
+        self._exempt.append(to << 32 | n)
+
+    def leave_unsent(self, to: int, n: int) -> None:
+        self.pushes.unsent += 1
+        self._exempt.append(to << 32 | n)
+
+    def receive(self, device: int, stamp: Stamp | None, now_epoch_s: float) -> None:
+        """Count an event that a device received; `stamp` is None for pushes of others."""
+        deliveries = self.deliveries
+        if stamp is None:
+            deliveries.foreign += 1
+            return
+        to, n, at_epoch_s = stamp
+        if to != device or n > self._planned[to]:
+            deliveries.misdelivered += 1
+            return
+        highest = self._highest[to]
+        if n > highest:
+            self._highest[to] = n
+            if n > highest + 1:
+                self._missing.setdefault(to, set()).update(range(highest + 1, n))
+        elif n in self._missing.get(to, ()):
+            self._missing[to].remove(n)
+            deliveries.out_of_order += 1
+        else:
+            deliveries.duplicate += 1
+            return
+        deliveries.distinct += 1
+        latency_s = now_epoch_s - at_epoch_s
+        self.latency.record(latency_s)
+        if latency_s > LATE_S:
+            deliveries.late += 1
+
+    def unseen(self) -> int:
+        """Accepted pushes that no device has seen (yet)."""
+        came_though_exempt = sum(self._seen(key >> 32, key & 0xFFFFFFFF) for key in self._exempt)
+        return self.pushes.accepted - self.deliveries.distinct + came_though_exempt
+
+    def unseen_pushes(self) -> Iterator[tuple[int, int]]:
+        """Device and number of each accepted push that was not seen. Walks all devices."""
+        exempt = set(self._exempt)
+        for to, (planned, highest) in enumerate(zip(self._planned, self._highest, strict=True)):
+            for n in (*sorted(self._missing.get(to, ())), *range(highest + 1, planned + 1)):
+                if (to << 32 | n) not in exempt:
+                    yield to, n
+
+    def _seen(self, to: int, n: int) -> bool:
+        return n <= self._highest[to] and n not in self._missing.get(to, ())

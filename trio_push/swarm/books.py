@@ -1,0 +1,160 @@
+"""The swarm's books against the server's ledger: do they say the same? Pure.
+
+Two readings of the ledger, before and after the run, and the swarm's own audit go in; what
+goes missing between them, and why the books do not balance, in words, comes out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import msgspec
+
+from trio_push.swarm.audit import Audit
+
+#: ends of a push, in the ledger, that no device sees anything of, and that are no loss
+_ENDED_UNSEEN = ("coalesced", "expired", "discarded", "recalled", "dropped")
+
+
+class Reading(msgspec.Struct, frozen=True):
+    """The server's ledger at one moment, as `GET /v1/ledger` shows it."""
+
+    node: str
+    epoch: str
+    accepted: int
+    open: dict[str, int]
+    ended: dict[str, int]
+    balanced: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """What both sides say, and whether it is the same."""
+
+    #: None: there was nothing to compare with
+    balanced: bool | None
+    #: what the server's ledger gained during the run; None: it has none
+    server: dict[str, Any] | None
+    swarm: dict[str, int]
+    #: pushes that nobody accounts for
+    lost: int
+    #: why the books do not balance, or could not be compared
+    reasons: tuple[str, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "balanced": self.balanced,
+            "server": self.server,
+            "swarm": self.swarm,
+            "reasons": list(self.reasons),
+        }
+
+
+def parse_reading(body: bytes) -> Reading | None:
+    """A ledger as the API answers it; None when it is none."""
+    try:
+        return msgspec.json.decode(body, type=Reading)
+    except msgspec.DecodeError:
+        return None
+
+
+def gained(before: Reading, after: Reading) -> dict[str, int]:
+    """What the ledger gained between two readings; `open` may have shrunk."""
+    ends = {name: after.ended[name] - before.ended.get(name, 0) for name in after.ended}
+    open_ = sum(after.open.values()) - sum(before.open.values())
+    return {"accepted": after.accepted - before.accepted, **ends, "open": open_}
+
+
+def still_to_come(before: Reading, now: Reading, audit: Audit) -> int:
+    """Pushes that may still reach a device: waiting for them makes sense.
+
+    They were accepted and not seen, and the server does not say that they ended unseen; or the
+    server says that they were delivered, and they are still between its kernel and ours.
+    """
+    server = gained(before, now)
+    unseen = audit.unseen() - sum(server.get(name, 0) for name in _ENDED_UNSEEN)
+    return max(unseen, server.get("delivered", 0) - audit.deliveries.received, 0)
+
+
+def audit_alone(audit: Audit, why: str) -> Books:
+    """The books of a run against a server that keeps none: our own side, as far as it goes."""
+    lost = max(audit.unseen(), 0)
+    return Books(balanced=None, server=None, swarm=_own(audit, lost), lost=lost, reasons=(why,))
+
+
+def reconcile(before: Reading, after: Reading | None, audit: Audit, received: int) -> Books:
+    """Compare the ledger with the audit, when nothing is on the way any more.
+
+    `received` is what the devices had received just before the ledger was read: while others
+    go on pushing, the ledger lies between that and what they have received now. Without
+    `after` the books cannot balance.
+    """
+    if after is None:
+        alone = audit_alone(audit, "the server's ledger does not answer any more")
+        return replace(alone, balanced=False)
+    if (before.node, before.epoch) != (after.node, after.epoch):
+        alone = audit_alone(audit, "the server was restarted during the run")
+        return replace(alone, balanced=False)
+    server = gained(before, after)
+    lost = _lost(server, audit)
+    reasons = [*_disagreements(server, audit, received), *_losses(after, audit, lost)]
+    return Books(
+        balanced=not reasons,
+        server={**server, "balanced": after.balanced},
+        swarm=_own(audit, lost),
+        lost=lost,
+        reasons=tuple(reasons),
+    )
+
+
+def _lost(server: dict[str, int], audit: Audit) -> int:
+    """Pushes that were to arrive and did not.
+
+    Of our own pushes we know which were accepted. When others push, only what the server says
+    to have delivered can be missed.
+    """
+    if not audit.pushes.sent:
+        return max(server["delivered"] - audit.deliveries.received, 0)
+    explained = sum(server.get(name, 0) for name in _ENDED_UNSEEN) + max(server["open"], 0)
+    return max(audit.unseen() - explained, 0)
+
+
+def _disagreements(server: dict[str, int], audit: Audit, received: int) -> list[str]:
+    pushes, received_now = audit.pushes, audit.deliveries.received
+    reasons = []
+    surplus = server["accepted"] - pushes.accepted
+    if pushes.sent and not 0 <= surplus <= pushes.unanswered:
+        unanswered = f" ({pushes.unanswered} unanswered)" if pushes.unanswered else ""
+        others = "; does somebody else push, too?" if surplus > 0 else ""
+        reasons.append(
+            f"the server's ledger shows {server['accepted']} accepted pushes, its answers to us "
+            f"{pushes.accepted}{unanswered}{others}"
+        )
+    if not received <= server["delivered"] <= received_now:
+        others = "; are other devices connected?" if server["delivered"] > received_now else ""
+        reasons.append(
+            f"the server delivered {server['delivered']} pushes, the devices received "
+            f"{received_now}{others}"
+        )
+    return reasons
+
+
+def _losses(after: Reading, audit: Audit, lost: int) -> list[str]:
+    reasons = []
+    if not after.balanced:
+        reasons.append("the server's own ledger does not balance")
+    if lost:
+        reasons.append(f"{lost} pushes reached no device and nobody accounts for them")
+    if misdelivered := audit.deliveries.misdelivered:
+        reasons.append(f"{misdelivered} pushes reached another device than theirs")
+    return reasons
+
+
+def _own(audit: Audit, lost: int) -> dict[str, int]:
+    return {
+        "accepted": audit.pushes.accepted,
+        "unanswered": audit.pushes.unanswered,
+        "received": audit.deliveries.received,
+        "lost": lost,
+    }

@@ -1,0 +1,130 @@
+"""The client's half of HTTP/1.1: bytes in, responses out. No I/O; httptools does the parsing.
+
+Used by the lean device for the head of its stream and by the lanes that send pushes.
+"""
+
+from __future__ import annotations
+
+import httptools
+
+from trio_push.errors import ProtocolError
+
+#: what a head and the body of an answer to a push may occupy; a head is not bounded by httptools
+MAX_HEAD_BYTES = 64 * 2**10
+
+
+class _Message:
+    """What httptools calls back. Apart from `ResponseParser` so that no reference cycle arises."""
+
+    __slots__ = (
+        "body",
+        "close",
+        "complete",
+        "content_type",
+        "delimited",
+        "head_complete",
+        "redirect",
+    )
+
+    def __init__(self) -> None:
+        self.on_message_begin()
+
+    def on_message_begin(self) -> None:
+        self.body: list[bytes] = []
+        self.content_type = b""
+        self.redirect = b""
+        #: the body says itself where it ends: chunks or a length
+        self.delimited = False
+        self.close = False
+        self.head_complete = False
+        self.complete = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        match name.lower():
+            case b"content-type":
+                self.content_type = value
+            case b"transfer-encoding" | b"content-length":
+                self.delimited = True
+            case b"connection":
+                self.close = value.lower() == b"close"
+            case b"location":
+                self.redirect = value
+
+    def on_headers_complete(self) -> None:
+        self.head_complete = True
+
+    def on_body(self, body: bytes) -> None:
+        self.body.append(body)
+
+    def on_message_complete(self) -> None:
+        self.complete = True
+
+
+class ResponseParser:
+    """Parses the responses of one connection, one after the other."""
+
+    __slots__ = ("_head_bytes", "_message", "_parser")
+
+    def __init__(self) -> None:
+        self._message = _Message()
+        self._parser = httptools.HttpResponseParser(self._message)
+        self._head_bytes = 0
+
+    def feed(self, data: bytes) -> bytes:
+        """Take the next bytes and return the part of the body that they hold.
+
+        Raises ProtocolError when this is not HTTP.
+        """
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError as exc:
+            raise ProtocolError(f"not an HTTP response: {exc}") from exc
+        message = self._message
+        if not message.head_complete:
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD_BYTES:
+                raise ProtocolError(f"the head of the response is over {MAX_HEAD_BYTES} bytes")
+            return b""
+        self._head_bytes = 0
+        body = b"".join(message.body)
+        message.body.clear()
+        return body
+
+    @property
+    def head_complete(self) -> bool:
+        return self._message.head_complete
+
+    @property
+    def complete(self) -> bool:
+        """The response ended; never true for one that ends with the connection."""
+        return self._message.complete
+
+    @property
+    def delimited(self) -> bool:
+        """The body has chunks or a length; without, it lasts until the connection is closed."""
+        return self._message.delimited
+
+    @property
+    def status(self) -> int:
+        status: int = self._parser.get_status_code()
+        return status
+
+    @property
+    def keep_alive(self) -> bool:
+        """Whether another request may be sent on this connection.
+
+        httptools knows as well, but only while it calls back; once a response is complete it
+        has forgotten.
+        """
+        message = self._message
+        return message.delimited and not message.close and self._parser.get_http_version() == "1.1"
+
+    @property
+    def content_type(self) -> str:
+        """The media type without its parameters, in lower case."""
+        return self._message.content_type.decode("latin-1").partition(";")[0].strip().lower()
+
+    @property
+    def redirect(self) -> str:
+        """Where a redirection leads to."""
+        return self._message.redirect.decode("latin-1")

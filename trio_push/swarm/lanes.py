@@ -1,0 +1,44 @@
+"""Which lanes a swarm sends its pushes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from trio_push.errors import ConfigError
+from trio_push.swarm.api_lane import ApiLane
+from trio_push.swarm.apns_h2_lane import ApnsHttp2Lane
+from trio_push.swarm.apns_lane import ApnsLane
+from trio_push.swarm.audit import Audit
+from trio_push.swarm.lane import Lane
+from trio_push.swarm.target import Target
+
+#: connections by HTTP/1.1: one push at a time on each, so that the time of an answer times the
+#: rate must not exceed it (10 ms at 6,400 in a second)
+APNS_LANES = 64
+#: connections that take many pushes at a time; a few, so that they reach every worker
+WIDE_LANES = 4
+
+#: makes the lanes of a run from the server, its API if it has one, and the audit
+MakeLanes = Callable[[Target, Target | None, Audit], Sequence[Lane]]
+
+
+def lanes_of(via: str, topic: str | None) -> MakeLanes:
+    """What makes the lanes for `--via` apns, apns-h2 or api."""
+
+    def make(server: Target, api: Target | None, audit: Audit) -> Sequence[Lane]:
+        if via == "apns":
+            return [ApnsLane(server, audit, topic) for _ in range(APNS_LANES)]
+        if via == "apns-h2":
+            return [ApnsHttp2Lane(server, audit, topic) for _ in range(WIDE_LANES)]
+        return api_lanes(api, audit, topic)
+
+    return make
+
+
+def api_lanes(
+    api: Target | None, audit: Audit, topic: str | None = None, *, delay_s: float = 0.0
+) -> Sequence[Lane]:
+    """Lanes to the API. Raises ConfigError where it is not known."""
+    if api is None:
+        raise ConfigError("--via api: the server names no API of its own; give --api-url")
+    return [ApiLane(api, audit, topic, delay_s=delay_s) for _ in range(WIDE_LANES)]

@@ -1,0 +1,122 @@
+"""The lean device: one task, one plain socket, one small parser.
+
+A process holds 19,000 of them, so what a device keeps while it waits is counted in bytes: no
+buffer, no timer, no second task.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Awaitable
+from typing import Final
+
+from trio.lowlevel import wait_readable
+
+from trio_push.errors import ProtocolError
+from trio_push.swarm.device import ConnectFailed
+from trio_push.swarm.http_response import ResponseParser
+from trio_push.swarm.population import Destination, Population
+from trio_push.swarm.target import connect, describe
+from trio_push.wire.sse_parser import EventStreamParser
+
+#: bytes to read at once. An event has some hundred; what is not read now is read next.
+_RECEIVE_BYTES: Final = 16 * 2**10
+
+
+class LeanDevice:
+    """A device that reads HTTP/1.1 from a non-blocking socket; no TLS."""
+
+    __slots__ = ("_chunks", "_index", "_parser", "_population", "_socket", "received", "retry_s")
+
+    def __init__(self, index: int, population: Population) -> None:
+        self.received = 0
+        self.retry_s = 0.0
+        self._index = index
+        self._population = population
+        self._parser = EventStreamParser()
+        self._socket: socket.socket | None = None
+        #: takes the body apart where the server sends it in chunks
+        self._chunks: ResponseParser | None = None
+
+    async def connect(self) -> None:
+        last_event_id = self._parser.last_event_id
+        destination = self._population.destination
+        request = _request(destination, self._index, last_event_id)
+        try:
+            sock = await connect(destination.target, destination.source(self._index))
+            try:
+                sock.send(request)
+                response, early = await _receive_head(sock)
+                _check(response)
+                self._parser = EventStreamParser(last_event_id)
+                self.received = 0
+                self._take(early)
+            except BaseException:
+                sock.close()
+                raise
+        except (OSError, ProtocolError) as exc:
+            raise ConnectFailed(describe(exc)) from exc
+        self._socket = sock
+        self._chunks = response if response.delimited else None
+
+    def read(self) -> bool:
+        assert self._socket is not None  # `connect` came before
+        if self._chunks is not None and self._chunks.complete:
+            return False
+        try:
+            data = self._socket.recv(_RECEIVE_BYTES)
+            if data:
+                self._take(data if self._chunks is None else self._chunks.feed(data))
+            return bool(data)
+        except BlockingIOError:
+            return True
+        except (OSError, ProtocolError):
+            return False  # reset, or no event stream any more: it ended either way
+
+    def wait(self) -> Awaitable[None]:
+        assert self._socket is not None
+        return wait_readable(self._socket)  # noqa: ASYNC105  the caller awaits it
+
+    async def close(self) -> None:
+        assert self._socket is not None
+        self._socket.close()
+        self._socket = None
+
+    def _take(self, body: bytes) -> None:
+        for event in self._parser.feed(body):
+            self.received += 1
+            self._population.received(self._index, event.data)
+        if self._parser.retry_ms is not None:
+            self.retry_s = self._parser.retry_ms / 1e3
+
+
+def _request(destination: Destination, index: int, last_event_id: str) -> bytes:
+    last = f"Last-Event-ID: {last_event_id}\r\n" if last_event_id else ""
+    return (
+        f"GET {destination.request_path(index)} HTTP/1.1\r\n"
+        f"Host: {destination.target.authority}\r\n"
+        f"Accept: text/event-stream\r\nCache-Control: no-store\r\n{last}\r\n"
+    ).encode()
+
+
+async def _receive_head(sock: socket.socket) -> tuple[ResponseParser, bytes]:
+    """The response up to its head, and what came of the body with it."""
+    response = ResponseParser()
+    body = b""
+    while not response.head_complete:
+        await wait_readable(sock)
+        data = sock.recv(_RECEIVE_BYTES)
+        if not data:
+            raise ProtocolError("closed before the response")
+        body = response.feed(data)
+    return response, body
+
+
+def _check(response: ResponseParser) -> None:
+    """Raise ProtocolError unless the response is an event stream."""
+    if response.redirect:
+        raise ProtocolError(f"redirected to {response.redirect}")
+    if response.status != 200:
+        raise ProtocolError(f"status {response.status}")
+    if response.content_type != "text/event-stream":
+        raise ProtocolError(f"not an event stream but {response.content_type or 'nameless'}")

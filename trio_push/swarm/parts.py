@@ -1,0 +1,114 @@
+"""The parts of a swarm, made from its settings. What cannot work comes out here, at the start."""
+
+from __future__ import annotations
+
+import random
+import secrets
+import ssl
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import trio
+
+from trio_push.clock import Clock
+from trio_push.errors import ConfigError
+from trio_push.swarm.audit import Audit
+from trio_push.swarm.device import Device
+from trio_push.swarm.driver import Driver
+from trio_push.swarm.lanes import MakeLanes
+from trio_push.swarm.lean_device import LeanDevice
+from trio_push.swarm.library_device import LibraryDevice
+from trio_push.swarm.limits import check_open_files, ephemeral_ports, source_addresses
+from trio_push.swarm.on_push import OnPush
+from trio_push.swarm.population import Destination, Population
+from trio_push.swarm.settings import SwarmSettings
+from trio_push.swarm.stamp import Stamper
+from trio_push.swarm.target import Target, look_up
+from trio_push.swarm.tokens import GeneratedTokens, read_tokens
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Parts:
+    """What a run consists of; nothing of it has begun."""
+
+    audit: Audit
+    population: Population
+    make_device: Callable[[int], Device]
+    #: None: the swarm only listens
+    driver: Driver | None
+    on_push: OnPush | None
+    #: of the ramp
+    random: random.Random
+
+
+async def make_parts(
+    settings: SwarmSettings, target: Target, api: Target | None, make_lanes: MakeLanes
+) -> Parts:
+    """Raises ConfigError for what cannot work here, Unreachable for hosts that are not known."""
+    check_open_files(settings.devices)
+    tokens = _tokens(settings)
+    audit = Audit(settings.devices)
+    stamper = Stamper(secrets.token_hex(4), settings.payload_bytes)
+    wall_offset_s = Clock().wall() - trio.current_time()
+    on_push = await _on_push(settings, tokens)
+    population = Population(
+        _destination(settings, target, tokens),
+        audit,
+        stamper,
+        seed=settings.seed,
+        wall_offset_s=wall_offset_s,
+        on_push=None if on_push is None else on_push.received,
+    )
+    driver = None
+    if settings.push_rate:
+        driver = Driver(
+            make_lanes(target, api, audit),
+            tokens,
+            audit,
+            stamper,
+            rate=settings.push_rate,
+            seed=settings.seed,
+            wall_offset_s=wall_offset_s,
+        )
+    return Parts(
+        audit=audit,
+        population=population,
+        make_device=_device_maker(settings.client, population),
+        driver=driver,
+        on_push=on_push,
+        random=random.Random(settings.seed),
+    )
+
+
+def _tokens(settings: SwarmSettings) -> Sequence[str]:
+    if settings.token_file is not None:
+        return read_tokens(settings.token_file, settings.devices)
+    return GeneratedTokens(settings.devices, prefix=settings.token_prefix, seed=settings.seed)
+
+
+def _destination(settings: SwarmSettings, target: Target, tokens: Sequence[str]) -> Destination:
+    return Destination(
+        target=target,
+        tokens=tokens,
+        path=settings.path,
+        connect_timeout_s=settings.connect_timeout_s,
+        sources=source_addresses(target, settings.devices, ephemeral_ports()),
+    )
+
+
+async def _on_push(settings: SwarmSettings, tokens: Sequence[str]) -> OnPush | None:
+    if settings.on_push_url is None:
+        return None
+    target = await look_up(settings.on_push_url, "--on-push-url")
+    return OnPush(target, tokens, settings.think_s)
+
+
+def _device_maker(client: str, population: Population) -> Callable[[int], Device]:
+    tls = population.destination.target.tls
+    if client == "library":
+        context = ssl.create_default_context() if tls else None
+        return partial(LibraryDevice, population=population, tls=context)
+    if tls:
+        raise ConfigError("a lean device speaks no TLS: give --client library, or an http:// --url")
+    return partial(LeanDevice, population=population)

@@ -1,0 +1,126 @@
+"""What the devices of a swarm have in common: where they connect to and whom they report to."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from urllib.parse import quote
+
+import trio
+
+from trio_push.swarm.audit import Audit
+from trio_push.swarm.histogram import Histogram
+from trio_push.swarm.stamp import Stamper
+from trio_push.swarm.target import Target
+
+#: devices that may be connecting at the same time: far below the backlog of a listening socket
+#: (4096), which drops what exceeds it and makes the kernel try again a second later
+CONNECTING_AT_ONCE = 512
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Destination:
+    """Where and how the devices connect."""
+
+    target: Target
+    tokens: Sequence[str]
+    path: str
+    connect_timeout_s: float
+    #: addresses to connect from, in turn; none: the kernel chooses
+    sources: Sequence[str] = ()
+
+    def request_path(self, index: int) -> str:
+        return self.path.replace("{token}", quote(self.tokens[index], safe=""))
+
+    def source(self, index: int) -> str | None:
+        return self.sources[index % len(self.sources)] if self.sources else None
+
+
+@dataclass(slots=True)
+class Connections:
+    """Counts of the devices' connections."""
+
+    #: devices connected now, and the most there have been
+    now: int = 0
+    peak: int = 0
+    #: devices that were connected at least once
+    ever: int = 0
+    reconnects: int = 0
+    #: attempts that came to nothing, by reason
+    failures: Counter[str] = field(default_factory=Counter)
+    #: from connecting to the head of the response
+    connect: Histogram = field(default_factory=Histogram)
+
+
+class Population:
+    """The devices' shared part. Its methods are called by devices and never block."""
+
+    __slots__ = (
+        "_all_tried",
+        "_on_push",
+        "_stamper",
+        "_tried",
+        "_wall_offset_s",
+        "audit",
+        "connecting",
+        "connections",
+        "destination",
+        "random",
+    )
+
+    def __init__(
+        self,
+        destination: Destination,
+        audit: Audit,
+        stamper: Stamper,
+        *,
+        seed: int,
+        wall_offset_s: float,
+        on_push: Callable[[int, str], None] | None = None,
+    ) -> None:
+        """`wall_offset_s` + trio's time = epoch time, as the driver stamps it on pushes."""
+        self.destination = destination
+        self.audit = audit
+        self.connections = Connections()
+        #: held by a device while it connects
+        self.connecting = trio.Semaphore(CONNECTING_AT_ONCE)
+        self.random = random.Random(seed)
+        self._stamper = stamper
+        self._wall_offset_s = wall_offset_s
+        self._on_push = on_push
+        self._tried = 0
+        self._all_tried = trio.Event()
+
+    async def wait_all_tried(self) -> None:
+        """Wait until every device has tried to connect, for better or worse."""
+        await self._all_tried.wait()
+
+    def tried(self) -> None:
+        """A device's first attempt to connect is over."""
+        self._tried += 1
+        if self._tried == len(self.destination.tokens):
+            self._all_tried.set()
+
+    def connected(self, took_s: float, *, again: bool) -> None:
+        connections = self.connections
+        connections.connect.record(took_s)
+        connections.now += 1
+        connections.peak = max(connections.peak, connections.now)
+        if again:
+            connections.reconnects += 1
+        else:
+            connections.ever += 1
+
+    def disconnected(self) -> None:
+        self.connections.now -= 1
+
+    def failed(self, reason: str) -> None:
+        self.connections.failures[reason] += 1
+
+    def received(self, index: int, data: str) -> None:
+        now = trio.current_time() + self._wall_offset_s
+        self.audit.receive(index, self._stamper.read(data), now)
+        if self._on_push is not None:
+            self._on_push(index, data)

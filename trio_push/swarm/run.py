@@ -1,0 +1,180 @@
+"""One run of a swarm, phase by phase.
+
+connecting   devices start at the ramp's rate, until each has tried
+running      the driver pushes, or others do, for the time given
+settling     what is on the way may still arrive; then the books are compared
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+import trio
+
+from trio_push.swarm.books import Books, Reading, audit_alone, reconcile, still_to_come
+from trio_push.swarm.device import keep_connected
+from trio_push.swarm.display import Progress
+from trio_push.swarm.histogram import Histogram
+from trio_push.swarm.lag import watch_lag
+from trio_push.swarm.parts import Parts
+from trio_push.swarm.ramp import ramp
+from trio_push.swarm.report import Measured, Report, make_report
+from trio_push.swarm.server_ledger import ServerLedger
+from trio_push.swarm.settings import SwarmSettings
+
+#: the longest that what is on the way is waited for, once the driver has all its answers
+SETTLE_S = 10.0
+#: between two looks whether everything has arrived
+LOOK_S = 0.1
+#: what a server wrote has arrived by then; and without a ledger, when nothing more comes for so
+#: long, that was it
+QUIET_S = 2.0
+
+
+class Run:
+    """Made for one run; `stop` ends it early, with a report."""
+
+    def __init__(self, settings: SwarmSettings, parts: Parts, ledger: ServerLedger) -> None:
+        self._settings = settings
+        self._parts = parts
+        self._ledger = ledger
+        self._phase = "connecting"
+        self._stop = trio.Event()
+        self._lag = Histogram()
+        self._began = trio.current_time()
+
+    def stop(self) -> None:
+        """Go on to the settling."""
+        self._stop.set()
+
+    def look(self) -> Progress:
+        """How far it is."""
+        return Progress(
+            phase=self._phase,
+            elapsed_s=trio.current_time() - self._began,
+            devices=self._settings.devices,
+            connections=self._parts.population.connections,
+            audit=self._parts.audit,
+        )
+
+    async def run(self) -> Report:
+        """Take the swarm through its phases. Its devices are gone when this returns."""
+        cpu_began_s = time.process_time()
+        before = await self._ledger.read()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(watch_lag, self._lag)
+            if self._parts.on_push is not None:
+                nursery.start_soon(self._parts.on_push.run)
+            await self._until_stopped(partial(self._connect, nursery))
+            self._phase = "running"
+            await self._push_or_listen()
+            self._phase = "settling"
+            books = await self._settle(before)
+            report = self._report(books, time.process_time() - cpu_began_s)
+            nursery.cancel_scope.cancel()
+        return report
+
+    async def _connect(self, nursery: trio.Nursery) -> None:
+        parts = self._parts
+
+        def start(index: int) -> None:
+            # one name for all: trio would make a string for each
+            nursery.start_soon(
+                keep_connected, parts.make_device(index), parts.population, name="device"
+            )
+
+        await ramp(start, self._settings.devices, self._settings.ramp, parts.random)
+        await parts.population.wait_all_tried()
+
+    async def _push_or_listen(self) -> None:
+        until = trio.current_time() + (self._settings.duration_s or float("inf"))
+        driver = self._parts.driver
+        if driver is None:
+            await self._until_stopped(partial(trio.sleep_until, until))
+            return
+        async with trio.open_nursery() as nursery:
+
+            async def stop_driver() -> None:
+                await self._stop.wait()
+                driver.stop()
+
+            nursery.start_soon(stop_driver)
+            await driver.run(until)
+            nursery.cancel_scope.cancel()
+
+    async def _until_stopped(self, work: Callable[[], Awaitable[object]]) -> None:
+        async with trio.open_nursery() as nursery:
+
+            async def cancel_when_stopped() -> None:
+                await self._stop.wait()
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(cancel_when_stopped)
+            await work()
+            nursery.cancel_scope.cancel()
+
+    async def _settle(self, before: Reading | None) -> Books:
+        """Wait for what is on the way, as long as that makes sense, and compare the books."""
+        audit = self._parts.audit
+        if before is None:
+            await self._wait_quiet()
+            books = audit_alone(audit, self._ledger.missing)
+        else:
+            after, received = await self._wait_settled(before)
+            books = reconcile(before, after, audit, received)
+        await self._wait_calls_made()
+        return books
+
+    async def _wait_settled(self, before: Reading) -> tuple[Reading | None, int]:
+        """The ledger when nothing is on the way any more (or SETTLE_S have passed).
+
+        And what the devices had received just before: while others go on pushing, the ledger
+        lies between that and what they have received when this returns.
+        """
+        deadline = trio.current_time() + SETTLE_S
+        while True:
+            received = self._parts.audit.deliveries.received
+            reading = await self._ledger.read()
+            settled = reading is not None and await self._has_all_come(before, reading)
+            if settled or trio.current_time() >= deadline:
+                return reading, received
+
+    async def _has_all_come(self, before: Reading, reading: Reading) -> bool:
+        with trio.move_on_after(QUIET_S) as waiting:
+            while still_to_come(before, reading, self._parts.audit):
+                await trio.sleep(LOOK_S)
+        return not waiting.cancelled_caught
+
+    async def _wait_quiet(self) -> None:
+        """Without a ledger: when nothing more comes, that was it."""
+        audit = self._parts.audit
+        with trio.move_on_after(SETTLE_S):
+            while self._parts.driver is not None and audit.unseen() > 0:
+                received = audit.deliveries.received
+                await trio.sleep(QUIET_S)
+                if received == audit.deliveries.received:
+                    return
+
+    async def _wait_calls_made(self) -> None:
+        on_push = self._parts.on_push
+        with trio.move_on_after(self._settings.think_s + SETTLE_S):
+            while on_push is not None and on_push.calls.open:
+                await trio.sleep(LOOK_S)
+
+    def _report(self, books: Books, cpu_s: float) -> Report:
+        parts = self._parts
+        return make_report(
+            Measured(
+                settings=self._settings,
+                connections=parts.population.connections,
+                audit=parts.audit,
+                books=books,
+                behind=parts.driver.behind if parts.driver is not None else Histogram(),
+                lag=self._lag,
+                calls=parts.on_push.calls if parts.on_push is not None else None,
+                duration_s=trio.current_time() - self._began,
+                cpu_s=cpu_s,
+            )
+        )

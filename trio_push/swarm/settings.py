@@ -1,0 +1,100 @@
+"""The settings of `swarm`, each with its unit, default and meaning; the one list of them.
+
+The command line, the environment, the TOML file and the reference page are made from it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from trio_push.config import MINUTES, SECONDS
+from trio_push.errors import ConfigError
+from trio_push.settings import setting, validate
+from trio_push.swarm.thresholds import parse_threshold
+from trio_push.swarm.tokens import check_prefix
+
+#: APNs takes no more
+MAX_PAYLOAD_BYTES = 4096
+
+
+def _check_path(path: str) -> None:
+    if "{token}" not in path or not path.startswith("/"):
+        raise ConfigError(f"{path!r} has no place for the token: write '/events?token={{token}}'")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SwarmSettings:
+    """What `trio-push swarm` can be told. Durations are seconds, sizes bytes.
+
+    Raises ConfigError for values that cannot work, whatever the server.
+    """
+
+    url: str = setting(
+        "http://127.0.0.1:8080", "The server: devices connect to it and pushes are sent to it."
+    )
+    devices: int = setting(1000, "Devices to simulate.", unit="devices", minimum=1, maximum=2**31)
+    ramp: float = setting(
+        500, "Devices that connect in a second until all have.", unit="1/s", minimum=0.01
+    )
+    duration_s: float = setting(
+        1 * MINUTES, "Time to go on once all have connected. 0: until Ctrl-C.", unit="s"
+    )
+    seed: int = setting(0, "What every random choice comes from: tokens, jitter, order.")
+    token_prefix: str = setting(
+        "", "Hexadecimal digits that every generated token begins with.", check=check_prefix
+    )
+    token_file: str | None = setting(
+        None,
+        "File with the devices' tokens, one to a line, instead of generated ones.",
+        unit="file",
+    )
+    client: str = setting(
+        "lean",
+        "What a device is made of: plain sockets, for scale, or the library httpx.",
+        choices=("lean", "library"),
+    )
+    path: str = setting(
+        "/events?token={token}",
+        "Path of the event stream; {token} is replaced by the device's token.",
+        check=_check_path,
+    )
+    api_url: str | None = setting(
+        None, "The server's API. By default the server is asked where it is (/stats).", unit="url"
+    )
+    push_rate: float = setting(
+        0, "Pushes to send in a second, spread over the devices. 0: only listen.", unit="1/s"
+    )
+    via: str = setting(
+        "apns",
+        "How to send them: APNs over HTTP/1.1, APNs over HTTP/2, or the server's API.",
+        choices=("apns", "apns-h2", "api"),
+    )
+    topic: str | None = setting(None, "Topic of the pushes sent (apns-topic).")
+    payload_bytes: int = setting(
+        0,
+        "Least size of a payload sent; it is filled up.",
+        unit="bytes",
+        maximum=MAX_PAYLOAD_BYTES,
+    )
+    on_push_url: str | None = setting(
+        None,
+        "URL that a device calls for each push it gets: POST with the push's data as body; "
+        "{token} is replaced by the device's token.",
+        unit="url",
+    )
+    think_s: float = setting(0, "Time from a push to the call of --on-push-url.", unit="s")
+    connect_timeout_s: float = setting(
+        10 * SECONDS,
+        "Time to connect and get the head of the response.",
+        unit="s",
+        minimum=0.001,
+    )
+    fail_if: tuple[str, ...] = setting(
+        (),
+        "What makes the run fail (exit code 99): 'p99>500ms', 'lost>0', 'failed>1%'. Repeatable.",
+        check=parse_threshold,
+    )
+    json: str | None = setting(None, "File to write the report to as JSON.", unit="file")
+
+    def __post_init__(self) -> None:
+        validate(self)
