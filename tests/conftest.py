@@ -10,14 +10,16 @@ installed (by .ci/install-tools), and a test that quietly did not run shows noth
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import hypothesis
 import pytest
+import structlog
 
 # How long one example takes says nothing on a machine that runs other things too. All else is
 # as hypothesis has it, which in CI is to try the same examples each time.
@@ -90,3 +92,13 @@ def tool() -> Callable[[str], str]:
         return path
 
     return path_of
+
+
+@pytest.fixture(autouse=True)
+def log_configuration() -> Iterator[None]:
+    """How a test configures logs does not outlive it: commands do, for their process."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    structlog.reset_defaults()
+    root.handlers[:], root.level = handlers, level

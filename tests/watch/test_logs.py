@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import logging
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -34,16 +33,6 @@ class Stream(io.TextIOWrapper):
     @property
     def events(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.text.splitlines()]
-
-
-@pytest.fixture(autouse=True)
-def configuration() -> Iterator[None]:
-    """Nothing that a test configures outlives it."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    structlog.reset_defaults()
-    root.handlers[:], root.level = handlers, level
 
 
 def test_a_line_of_json() -> None:
