@@ -23,6 +23,7 @@ from trio_push.wire.apns_response import http2_headers
 from trio_push.wire.http2 import H2Session
 from trio_push.wire.http2_events import Event, Headers, Request, Reset, Writable
 from trio_push.wire.query import split_target
+from trio_push.wire.reasons import IDLE_TIMEOUT
 
 #: bytes of answers that a peer has not taken, beyond which no more is read from it
 HIGH_WATER = 256 * 1024
@@ -96,10 +97,12 @@ class Http2Connection:
         try:
             async with trio.open_nursery() as self._nursery:
                 self._out += self.session.initiate()
-                await self._read(data, patience)
-                if patience.cancel_called:
-                    self.goaway("IdleTimeout")
-                self._nursery.cancel_scope.cancel()
+                try:
+                    await self._read(data, patience)
+                finally:
+                    if patience.cancel_called:
+                        self.goaway(IDLE_TIMEOUT.name)
+                    self._nursery.cancel_scope.cancel()
         finally:
             devices, self._devices = self._devices, {}
             for device in devices.values():

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+import trio
+
+from trio_push import sockets
+from trio_push.tls import dev_context
+
+
+class Pair:
+    """Two ends of a TLS connection: ours, and a client's that insists on a proper end."""
+
+    def __init__(self, ours: ssl.SSLSocket, theirs: ssl.SSLSocket) -> None:
+        self.ours = ours
+        self.theirs = theirs
+
+    async def they_receive(self) -> bytes:
+        """What they get next; raises ssl.SSLError when it is garbled, an alert or a cut."""
+        return await trio.to_thread.run_sync(self.theirs.recv, 1024)
+
+
+@pytest.fixture
+async def pair(tmp_path: Path) -> AsyncIterator[Pair]:
+    context, ca_path = dev_context(tmp_path)
+    trust = ssl.create_default_context(cafile=ca_path)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        client = socket.create_connection(listener.getsockname(), timeout=5)
+        accepted, _ = listener.accept()
+    accepted.setblocking(False)
+    ours = context.wrap_socket(accepted, server_side=True, do_handshake_on_connect=False)
+    connect = partial(
+        trust.wrap_socket, client, server_hostname="localhost", suppress_ragged_eofs=False
+    )
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(sockets.handshake, ours)
+        theirs = await trio.to_thread.run_sync(connect)
+    with ours, theirs:
+        yield Pair(ours, theirs)
+
+
+async def test_close_is_no_cut(pair: Pair) -> None:
+    await sockets.send_all(pair.ours, b"last")
+    sockets.close(pair.ours)
+    assert await pair.they_receive() == b"last"
+    assert await pair.they_receive() == b""
+
+
+async def test_close_gently_is_no_cut(pair: Pair) -> None:
+    await sockets.send_all(pair.ours, b"last")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(sockets.close_gently, pair.ours)
+        assert await pair.they_receive() == b"last"
+        assert await pair.they_receive() == b""
+        pair.theirs.close()
+
+
+async def test_close_before_the_handshake() -> None:
+    ours, theirs = socket.socketpair()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ours.setblocking(False)
+    with theirs:
+        sockets.close(context.wrap_socket(ours, server_side=True, do_handshake_on_connect=False))
+        assert theirs.recv(1024) == b""
+
+
+async def test_what_is_sent_after_the_reading_stopped_is_encrypted(pair: Pair) -> None:
+    await trio.to_thread.run_sync(pair.theirs.send, b"asked before")
+    await sockets.receive_some(pair.ours, 5)
+    sockets.stop_reading(pair.ours)
+    assert await sockets.receive_some(pair.ours) == b" before"
+    assert await sockets.receive_some(pair.ours) == b""
+    await sockets.send_all(pair.ours, b"answered after")
+    assert await pair.they_receive() == b"answered after"
