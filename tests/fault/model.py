@@ -166,6 +166,7 @@ class Model:
 
     def place(self, entry: Entry) -> None:
         entry.seq = self.next_seq()
+        entry.state = State.IN_FLIGHT
         device = self.devices.get(entry.push.token)
         if device is not None and device.dead and not device.busy:
             self.disconnect(device)
