@@ -39,6 +39,21 @@ async def test_delivered_when_due(autojump_clock: MockClock, node: Node, after: 
     assert node.ledger.counts[State.DELIVERED_LIVE] == 1
 
 
+@pytest.mark.parametrize("step_s", [0.0, 1e-6])
+async def test_in_order_of_falling_due(
+    autojump_clock: MockClock, node: Node, step_s: float
+) -> None:
+    """Timers that fire together run in any order; the pushes of a token keep theirs."""
+    due = [5 + step_s * (n % 5) for n in range(40)]
+    order = sorted(range(40), key=due.__getitem__)
+    device = Timed(node)
+    await node.push_channel.submit([held(b"%d" % n, after=at) for n, at in enumerate(due)])
+    node.router.recall("3")
+    order.remove(3)
+    await trio.sleep(6)
+    assert device.events == [b"%d" % n for n in order]
+
+
 async def test_past_time_is_now(autojump_clock: MockClock, node: Node) -> None:
     await trio.sleep(10)
     device = Timed(node)

@@ -8,6 +8,7 @@ rest is released by the feeding task, second by second.
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable
 from operator import attrgetter
 
@@ -38,6 +39,8 @@ class Delay:
         self._release = release
         self._nursery: trio.Nursery | None = None
         self.timers = 0
+        #: heap of what is due soon (when, number); a recalled one stays until its time
+        self._line: list[tuple[float, int, Held]] = []
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Release and expire; ends only by being cancelled, which leaves what is held held."""
@@ -73,19 +76,22 @@ class Delay:
 
     async def _release_in_order(self, batch: list[Held]) -> None:
         """Their second has come and there was no timer for them: this task waits for each."""
+        batch = [held for held in batch if self._waits(held)]
         batch.sort(key=attrgetter("push.not_before"))
+        for held in batch:
+            self._line_up(held)
         for i, held in enumerate(batch):
             if i % SLICE == SLICE - 1:
                 await trio.lowlevel.checkpoint()
             await self._clock.sleep_until(held.push.not_before)
-            if self._waits(held):
-                self._release(held)
+            self._release_next()
 
     def _waits(self, held: Held) -> bool:
         return held.timer is None and self._store.holds(held)
 
     def _start_timer(self, held: Held) -> None:
         assert self._nursery is not None, "Delay.run is not running"
+        self._line_up(held)
         scope = held.timer = trio.CancelScope()
         self.timers += 1
         self._nursery.start_soon(self._wait, held, scope, name="held push")
@@ -97,9 +103,22 @@ class Delay:
                 await self._clock.sleep_until(held.push.not_before)
         finally:
             self.timers -= 1
-        # A recall may have come after the sleep had ended: the store knows.
-        if self._store.holds(held):
-            self._release(held)
+        self._release_next()
+
+    def _line_up(self, held: Held) -> None:
+        heapq.heappush(self._line, (held.push.not_before, held.seq, held))
+
+    def _release_next(self) -> None:
+        """Release the first in line that is due: one for each timer that ends, however it ends.
+
+        Not the timer's own push, because timers that fire together run in any order, and the
+        pushes of a token must not.
+        """
+        while self._line and self._line[0][0] <= self._clock.wall():
+            held = heapq.heappop(self._line)[2]
+            if self._store.holds(held):
+                self._release(held)
+                return
 
     # -- expired
 

@@ -96,9 +96,10 @@ class Router:
 
     def route(self, push: Push) -> State:
         """Accept a push: where it is now. Never blocks."""
-        if push.collapse_id is not None:
+        delayed = push.not_before > 0 and push.not_before > self._clock.wall()
+        if delayed or push.collapse_id is not None:
             self._offline.displace(push)
-        if push.not_before > 0 and push.not_before > self._clock.wall():
+        if delayed:
             self._seq += 1
             self._delay.hold(Held(self._seq, push, delayed=True))
             state = State.DELAYED
