@@ -1,7 +1,7 @@
 """A real server in a thread of its own, so that clients of any kind can be run against it.
 
-Its tests look at it from outside; what only the inside can do or tell (drop a device, unregister
-a token, read the books) goes through `call`.
+The tests look at it from outside; what only the inside can do or tell (drop a device, shut
+down, read the books even then) goes through `call` and `wait`.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+import httpx
 import trio
 
 from trio_push.config import ServeSettings
 from trio_push.devices.connection import Connection
-from trio_push.push import Push
 from trio_push.server import Server, open_server
 
 T = TypeVar("T")
@@ -40,6 +40,9 @@ class Running:
         self.tls = server.addresses.tls[0].replace("127.0.0.1", "localhost")
         #: the certificate to trust for `tls`
         self.ca = str(server.addresses.ca_file)
+        self._api = httpx.Client(
+            base_url=str(server.addresses.api), trust_env=False, timeout=PATIENCE_S
+        )
 
     def call(self, function: Callable[..., T], *args: Any) -> T:
         return trio.from_thread.run_sync(function, *args, trio_token=self._trio)
@@ -57,10 +60,15 @@ class Running:
                 await trio.sleep(0.005)
             return connection
 
-    def push(self, token: str, payload: bytes, event: str | None = None) -> None:
-        """As the API does it: the event has a name only when asked for."""
-        push = Push(id="of-ours", token=token, payload=payload, event=event, expires_at=2**40)
-        self.wait(self.node.push_channel.submit, [push])
+    def push(self, token: str, payload: str, event: str | None = None) -> None:
+        """Push through the API, where the event has a name only when asked for."""
+        push = {"token": token, "payload": payload, "event": event}
+        self._api.post("/v1/push", json=push).raise_for_status()
+
+    def unregister(self, token: str) -> int:
+        """Since when it is unregistered, in epoch milliseconds."""
+        answer = self._api.delete(f"/v1/devices/{token}").raise_for_status()
+        return int(answer.json()["timestamp"])
 
     def sleep(self, seconds: float) -> None:
         """Let that much of the server's time pass."""
@@ -70,13 +78,12 @@ class Running:
         """End the device's connection without a word."""
         self.call(self.node.router.delivery.disconnect, self.connection(token))
 
-    def unregister(self, token: str) -> int:
-        """Since when it is unregistered, in epoch milliseconds."""
-        return self.call(self.node.router.unregister, token)
-
     def drain(self) -> None:
         """Shut down politely; returns when that is through."""
         self.wait(self._server.drain)
+
+    def close(self) -> None:
+        self._api.close()
 
     def books(self) -> dict[str, Any]:
         return self.call(lambda: self.node.ledger.snapshot(self.node.router.held()))
@@ -90,7 +97,7 @@ def running(tls_dir: Path, **settings: Any) -> Iterator[Running]:
         "tls_listen": ("127.0.0.1:0",),
         "tls_dev": True,
         "tls_dev_dir": str(tls_dir),
-        "api": "off",
+        "api": "127.0.0.1:0",
         **settings,
     }
     started: queue.Queue[Running | BaseException] = queue.Queue()
@@ -117,6 +124,7 @@ def running(tls_dir: Path, **settings: Any) -> Iterator[Running]:
         yield server
         assert server.books()["balanced"]
     finally:
+        server.close()
         server.call(stop.set)
         thread.join(PATIENCE_S)
 

@@ -6,7 +6,7 @@ import asyncio
 import json
 import ssl
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -20,11 +20,11 @@ from tests.interop.running import Device, Running
 # how aioapns reads the topic from a certificate
 pytestmark = pytest.mark.filterwarnings("ignore:X509.get_subject:DeprecationWarning")
 
-T = TypeVar("T")
 MESSAGE = {"mdm": "mágic 🪄"}
 
-#: runs a test's coroutine with an open client and closes it
-Run = Callable[[Callable[[aioapns.APNs], Coroutine[Any, Any, T]]], T]
+Task = Callable[[aioapns.APNs], Coroutine[Any, Any, Any]]
+#: runs a test's task with an open client, and closes it
+Run = Callable[[Task], Any]
 
 
 @pytest.fixture(params=["token", "certificate"])
@@ -34,7 +34,7 @@ def run(
     trust: ssl.SSLContext,
     credentials: Credentials,
     monkeypatch: pytest.MonkeyPatch,
-) -> Run[Any]:
+) -> Run:
     url = urlsplit(server.tls)
     monkeypatch.setattr(APNsProductionClientProtocol, "APNS_SERVER", url.hostname)
     monkeypatch.setattr(APNsProductionClientProtocol, "APNS_PORT", url.port)
@@ -44,7 +44,7 @@ def run(
         auth = {"client_cert": str(credentials.certificate)}
         trust = ssl.create_default_context(cafile=server.ca)
 
-    async def main(task: Callable[[aioapns.APNs], Coroutine[Any, Any, T]]) -> T:
+    async def main(task: Task) -> Any:
         client = aioapns.APNs(**auth, ssl_context=trust)
         try:
             async with asyncio.timeout(20):
@@ -61,7 +61,7 @@ def request_to(token: str, **fields: Any) -> aioapns.NotificationRequest:
     return aioapns.NotificationRequest(device_token=token, **fields)
 
 
-def test_a_push_reaches_its_device(run: Run[Any], server: Running, token: str) -> None:
+def test_a_push_reaches_its_device(run: Run, server: Running, token: str) -> None:
     with Device(server, token) as device:
         result = run(
             lambda client: client.send_notification(
@@ -74,7 +74,7 @@ def test_a_push_reaches_its_device(run: Run[Any], server: Running, token: str) -
         assert device.pings(1) == [json.dumps(MESSAGE, ensure_ascii=False).encode()]
 
 
-def test_refusals_are_told_by_their_id(run: Run[Any], server: Running, token: str) -> None:
+def test_refusals_are_told_by_their_id(run: Run, server: Running, token: str) -> None:
     gone = token[::-1]
     since = server.unregister(gone)
     requests = [
@@ -103,7 +103,7 @@ def test_refusals_are_told_by_their_id(run: Run[Any], server: Running, token: st
     ]
 
 
-def test_hundreds_at_once(run: Run[Any], server: Running, token: str) -> None:
+def test_hundreds_at_once(run: Run, server: Running, token: str) -> None:
     ids = [str(uuid4()) for _ in range(500)]
     requests = [request_to(token, message={"n": n}, notification_id=i) for n, i in enumerate(ids)]
 

@@ -143,7 +143,7 @@ def receive_both_kinds(server: Running, page: PageServer, source: str, token: st
     httpx.post(url, content='{"mdm":"mágic"}'.encode(), trust_env=False)
     ping = page.hear(source, "ping")
     assert ping["data"] == '{"mdm":"mágic"}'
-    server.push(token, b"lines\nof ours")
+    server.push(token, "lines\nof ours")
     message = page.hear(source, "message")
     assert message["data"] == "lines\nof ours"
     (epoch, seq), (epoch2, seq2) = (told["lastEventId"].split(":") for told in (ping, message))

@@ -25,9 +25,6 @@ WAYS = {
 }
 MAGIC = '{"mdm":"magic"}'
 
-#: runs curl with further arguments
-Curl = Callable[..., str]
-
 
 @pytest.fixture
 def command(tool: Callable[[str], str], server: Running) -> list[str]:
@@ -115,12 +112,12 @@ def test_an_event_stream(
     with downloading(*command, "-N", option, url) as curl:
         assert curl.stdout is not None
         server.connection(token)
-        server.push(token, b"one")
+        server.push(token, "one")
         first = [curl.stdout.readline() for _ in range(3)]
         assert first[0].startswith(b"id: ")
         assert first[1:] == [b"data: one\n", b"\n"]
         assert [curl.stdout.readline() for _ in range(2)] == [b": keepalive\n", b"\n"]
-        server.push(token, b"two")
+        server.push(token, "two")
         server.drop(token)
         assert b"data: two\n\n" in curl.stdout.read()
         assert curl.wait(PATIENCE_S) == 0
@@ -133,7 +130,7 @@ def test_the_head_of_an_event_stream(
     server = launch()
     with downloading(*command, "-N", "-i", f"{server.plain}/events?token={token}") as curl:
         server.connection(token)
-        server.push(token, b"one", event="ping")
+        server.push(token, "one", event="ping")
         server.drop(token)
         assert curl.stdout is not None
         head, _, body = curl.stdout.read().partition(b"\r\n\r\n")

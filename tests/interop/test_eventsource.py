@@ -37,11 +37,11 @@ def test_events(listen: Listen, launch: Callable[..., Running], token: str, over
     with listen(server, f"{base}/events?token={token}") as source:
         assert source.hear("request")["lastEventId"] is None
         source.hear("open")
-        server.push(token, "mágic\nlines".encode())
+        server.push(token, "mágic\nlines")
         first = source.hear("message")
         assert first["data"] == "mágic\nlines"
         server.sleep(0.3)
-        server.push(token, b'{"mdm":"magic"}', event="ping")
+        server.push(token, '{"mdm":"magic"}', event="ping")
         second = source.hear("ping")
         assert second["data"] == '{"mdm":"magic"}'
         assert first["lastEventId"].split(":")[0] == second["lastEventId"].split(":")[0]
@@ -56,12 +56,12 @@ def test_it_comes_back_when_told_and_stays_away_when_told(
     with listen(first, f"{first.plain}/events?token={token}") as source:
         source.hear("request")
         source.hear("open")
-        first.push(token, b"before")
+        first.push(token, "before")
         last_id = source.hear("message")["lastEventId"]
 
         first.drain()
         second = launch(listen=(first.plain.removeprefix("http://"),))
-        second.push(token, b"while away")
+        second.push(token, "while away")
         left_at_ms = source.hear("error")["at_ms"]
         request = source.hear("request")
         assert request["lastEventId"] == last_id

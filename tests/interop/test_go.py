@@ -102,10 +102,10 @@ def test_a_device_of_fleets(programs: Path, launch: Callable[..., Running], toke
     with talking(programs / "device", url, env=ENVIRONMENT) as device:
         assert device.hear("open")["text"] == "text/event-stream"
         server.connection(token)
-        server.push(token, b'{"mdm":"magic"}', event="ping")
+        server.push(token, '{"mdm":"magic"}', event="ping")
         assert device.hear("ping")["text"] == '{"mdm":"magic"}'
         assert device.hear("comment")["text"] == ": keepalive"
-        server.push(token, b"m" * 4096)
+        server.push(token, "m" * 4096)
         assert device.hear("ping", past="comment")["text"] == "m" * 4096
         server.drain()
         device.hear("retry", past="comment")
