@@ -123,12 +123,17 @@ def _cell(measured: Measured, subject: str, column: Column) -> str:
 
 
 def _line(bound: Bound) -> str:
-    figure = "" if isnan(bound.figure) else f"{bound.figure:,.4g} "
-    aim = "" if bound.aim is None else f", aim {bound.aim:g}"
+    figure = "" if isnan(bound.figure) else f"{_number(bound.figure)} "
+    aim = "" if bound.aim is None else f", aim {_number(bound.aim)}"
     colour = "red" if bound.verdict == "miss" else "green"
     return (
-        f"{bound.what}: {figure}({bound.kind} {bound.limit:,g}{aim}) [{colour}]{bound.verdict}[/]"
+        f"{bound.what}: {figure}({bound.kind} {_number(bound.limit)}{aim}) "
+        f"[{colour}]{bound.verdict}[/]"
     )
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
 
 
 def as_json(report: Report) -> dict[str, Any]:

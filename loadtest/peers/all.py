@@ -8,6 +8,8 @@ from loadtest.peers.quart import QUART
 
 #: hold devices
 DEVICE_PLANE = (OURS, BARE_SSE, GO, GO_HIJACKED, NGINX, QUART)
+#: hold devices, and answer a push as APNs does (200; Nchan says 201 or 202)
+WHOLE_WAY = (OURS, BARE_SSE, GO, GO_HIJACKED)
 #: take pushes over HTTP/2 without TLS
 H2_INTAKE = (OURS, BARE_H2, NGINX, QUART)
 #: take pushes over HTTP/1.1

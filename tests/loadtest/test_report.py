@@ -83,7 +83,11 @@ def test_a_report_is_ok_when_no_bound_is_missed(measured, figures, ok):
 def test_the_table_shows_figures_bounds_and_what_was_skipped(measured):
     measured.set_ratios(["ours"], "bare", "cost")
     page = io.StringIO()
-    bounds = (Bound("cost", 1.2, "at most", 1.5, 1.25), Bound("rate", 0.3, "at least", 0.4))
+    bounds = (
+        Bound("cost", 1.2, "at most", 1.5, 1.25),
+        Bound("rate", 0.3, "at least", 0.4),
+        Bound("pushes", 119_900, "at least", 118_800),
+    )
     print_report(make_report(measured, *bounds), Console(file=page, width=100))
     text = page.getvalue()
     rows = [[cell.strip() for cell in line.split("│")] for line in text.splitlines()]
@@ -92,6 +96,7 @@ def test_the_table_shows_figures_bounds_and_what_was_skipped(measured):
     assert ["", "bare", "10.0", "", ""] in rows
     assert "cost: 1.2 (at most 1.5, aim 1.25) ok, aim reached" in text
     assert "rate: 0.3 (at least 0.4) miss" in text
+    assert "pushes: 119,900 (at least 118,800) ok" in text
     assert "skipped absent: needs apt install [absent]" in text
 
 

@@ -61,7 +61,7 @@ async def test_steady(monkeypatch):
             "devices": {"connected": 10},
             "pushes": {"accepted": 100, "refused": 0},
             "deliveries": {"lost": 1},
-            "books": {"balanced": True},
+            "books": {"balanced": None},
             "latency_ms": {"p50": 1.5, "p99": 2.5, "max": 3.5},
         }
 
@@ -73,3 +73,9 @@ async def test_steady(monkeypatch):
     assert flags["url"].startswith("http://127.0.0.1:")
     assert report.measured.figure("bare trio", "lost") == 1
     assert report.measured.figure("bare trio", "p99_ms") == 2.5
+    assert "balanced" not in report.measured.samples["bare trio"][0]
+
+
+async def test_steady_with_our_own_server():
+    report = await steady.run(10, 20, 1, Plan(1, ("trio-push",)))
+    assert [bound.verdict for bound in report.bounds] == ["ok"] * 5
