@@ -275,21 +275,6 @@ def test_several_at_once_agree_on_one_ca(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"ca-key.pem", "ca.pem", "server.pem"}
 
 
-def test_the_first_ca_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    make_ca = tls._make_ca
-    first: list[DevTls] = []
-
-    def overtaken(now: datetime) -> tls._Identity:
-        monkeypatch.setattr(tls, "_make_ca", make_ca)
-        first.append(dev_context(tmp_path))
-        return make_ca(now)
-
-    monkeypatch.setattr(tls, "_make_ca", overtaken)
-    second = dev_context(tmp_path)
-    for each in (*first, second):
-        handshake(each.context, trusting(second.ca_path))
-
-
 NODE = """
 const tls = require("tls"), fs = require("fs")
 const [, , cert, ca] = process.argv

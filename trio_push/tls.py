@@ -8,6 +8,7 @@ client needs nothing but trust in the CA.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import secrets
 import ssl
@@ -103,25 +104,37 @@ def dev_context(directory: str | Path, *, now: datetime | None = None) -> DevTls
 
     The CA is made once and lives ten years; the certificate is made anew when it is about to
     expire, or does not fit. Private keys are readable for the owner alone. Several processes
-    may do this at once: files appear whole or not at all, and the first CA wins. Raises
-    ConfigError.
+    may do this at once: one after the other does, and they agree. Raises ConfigError.
     """
     directory = Path(directory).expanduser()
     now = now or datetime.now(UTC)
     ca_path, server_path = directory / "ca.pem", directory / "server.pem"
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        ca = _load_or_make_ca(directory / "ca-key.pem", now)
-        public = ca.certificate.public_bytes(_PEM)
-        if not ca_path.exists() or ca_path.read_bytes() != public:
-            _publish(ca_path, public, mode=0o644)
-        if not _still_good(server_path, ca, now):
-            _publish(server_path, _issue(ca, now).to_pem(), mode=0o600)
+        with _locked(directory):
+            ca = _load_or_make_ca(directory / "ca-key.pem", now)
+            public = ca.certificate.public_bytes(_PEM)
+            if not ca_path.exists() or ca_path.read_bytes() != public:
+                _publish(ca_path, public, mode=0o644)
+            if not _still_good(server_path, ca, now):
+                _publish(server_path, _issue(ca, now).to_pem(), mode=0o600)
+            # Within the lock: OpenSSL reads the file twice, and both times it must be the same.
+            return DevTls(server_context(str(server_path), None), str(ca_path))
     except OSError as exc:
         raise ConfigError(
             f"--tls-dev-dir {directory}: {exc.strerror}; give a directory that can be written"
         ) from exc
-    return DevTls(server_context(str(server_path), None), str(ca_path))
+
+
+@contextlib.contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    """Keep other processes (and threads) that do the same out of the directory."""
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 _PEM: Final = serialization.Encoding.PEM
@@ -156,11 +169,8 @@ def _load_or_make_ca(path: Path, now: datetime) -> _Identity:
     try:
         ca = _load_ca(path)
     except FileNotFoundError:
-        with contextlib.suppress(FileExistsError), _written_aside(path, 0o600) as aside:
-            aside.write_bytes(_make_ca(now).to_pem())
-            os.link(aside, path)  # unlike a rename, this fails if another process was first
-        return _load_ca(path)
-    if ca.certificate.not_valid_after_utc - CERTIFICATE_LIFE < now:
+        ca = None
+    if ca is None or ca.certificate.not_valid_after_utc - CERTIFICATE_LIFE < now:
         ca = _make_ca(now)
         _publish(path, ca.to_pem(), mode=0o600)
     return ca
@@ -189,18 +199,11 @@ def _still_good(path: Path, ca: _Identity, now: datetime) -> bool:
 
 def _publish(path: Path, content: bytes, *, mode: int) -> None:
     """Give the file this content, all at once."""
-    with _written_aside(path, mode) as aside:
-        aside.write_bytes(content)
-        aside.replace(path)
-
-
-@contextlib.contextmanager
-def _written_aside(path: Path, mode: int) -> Iterator[Path]:
-    """An empty file beside `path` with these rights; gone afterwards, unless moved away."""
     aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    os.close(os.open(aside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode))
     try:
-        yield aside
+        with open(os.open(aside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode), "wb") as file:
+            file.write(content)
+        aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)
 
