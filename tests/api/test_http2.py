@@ -111,7 +111,10 @@ async def test_a_body_whose_request_lies_still_holds_up_no_other(
             sent += 1
     assert sent * len(line) < 2**20
     other = await http2.request({**head, ":path": "/v1/pushes"}, end=False)
-    http2.h2.send_data(other, b"x" * 50_000, end_stream=True)  # a line that is refused
+    for _ in range(4):
+        http2.h2.send_data(other, b"x\n" * 8000)  # lines that are refused
+        await http2.flush()
+    http2.h2.end_stream(other)
     await http2.flush()
     assert await http2.status(other) == 200
     api.channel.gate.set()
