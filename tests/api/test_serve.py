@@ -165,6 +165,23 @@ async def test_garbage_harms_nobody(garbage: list[tuple[bytes, bool]]) -> None:
         await assert_alive(api)
 
 
+@pytest.mark.parametrize("body", ["Content-Length: 9", "Transfer-Encoding: chunked"])
+async def test_an_answer_to_half_a_request_says_that_it_is_the_last(
+    api: Running, body: str
+) -> None:
+    async with await connect(api) as stream:
+        await stream.send_all(f"POST /v1/push HTTP/1.1\r\nHost: x\r\n{body}\r\n\r\n".encode())
+        answer = await read_all(stream)
+    assert answer.startswith(b"HTTP/1.1 415")
+    assert b"connection: close\r\n" in answer
+
+
+async def test_an_answer_to_a_whole_request_does_not(api: Running) -> None:
+    async with await connect(api) as stream:
+        await stream.send_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert b"connection" not in await stream.receive_some()
+
+
 async def test_a_client_that_pipelines_and_vanishes_leaves_nothing(api: Running) -> None:
     api.channel.shut()
     async with await connect(api) as stream:
