@@ -128,6 +128,26 @@ async def test_when_there_is_no_room_its_id_is_free_again(node: Node) -> None:
     assert answer == {"line": 1, "id": "i", "outcome": "stored"}
 
 
+async def test_when_it_fails_ids_are_free_again(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pusher = Pusher(node)
+    check = node.directory.check
+
+    def broken(token: str) -> None:
+        check(token)
+        if token == "bb":
+            raise RuntimeError("broken on purpose")
+
+    monkeypatch.setattr(node.directory, "check", broken)
+    with pytest.raises(RuntimeError):
+        await push(pusher, line(id="i"), line("bb", id="j"))
+    monkeypatch.undo()
+    answers = await push(pusher, line(id="i"), line("bb", id="j"))
+    assert [answer["outcome"] for answer in answers] == ["stored", "stored"]
+    assert not any(answer.get("duplicate") for answer in answers)
+
+
 async def test_cancelled_its_ids_are_free_again(node: Node, channel: HeldUpChannel) -> None:
     pusher = Pusher(node)
     channel.shut()

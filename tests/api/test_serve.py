@@ -6,6 +6,7 @@ import socket
 import struct
 from functools import partial
 
+import hpack
 import httpx
 import pytest
 import trio
@@ -71,6 +72,44 @@ async def test_no_request_ends_the_server(api: Running, request_bytes: bytes) ->
     await assert_alive(api)
 
 
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+SETTINGS = bytes(3) + b"\4" + bytes(5)
+
+
+def head(method: str, path: str, content_type: str) -> bytes:
+    fields = [
+        (":method", method),
+        (":scheme", "http"),
+        (":authority", "x"),
+        (":path", path),
+        ("content-type", content_type),
+    ]
+    return hpack.Encoder().encode(fields, huffman=False)
+
+
+#: frames of any kind on few streams, some of which make sense
+FRAMES = st.builds(
+    lambda kind, flags, stream, payload: (
+        len(payload).to_bytes(3) + bytes([kind, flags]) + stream.to_bytes(4) + payload
+    ),
+    st.sampled_from([0, 0, 0, 1, 1, 1, 2, 3, 4, 5, 6, 7, 8, 9]),
+    st.sampled_from([0, 1, 4, 5, 5, 8, 0x20]),
+    st.sampled_from([0, 1, 1, 1, 3, 3, 5, 2]),
+    st.sampled_from(
+        [
+            head("GET", "/healthz", "x"),
+            head("POST", "/v1/push", "application/json"),
+            head("POST", "/v1/pushes", "application/x-ndjson"),
+            head("CONNECT", "/", "x"),
+            b'{"token":"aa","payload":1}\n',
+            bytes(4),
+            b"\x7f\xff\xff\xff",
+            bytes(8),
+        ]
+    )
+    | st.binary(max_size=20),
+)
+
 GARBAGE = st.one_of(
     st.binary(max_size=300),
     # enough of HTTP for what follows to be reached
@@ -105,12 +144,13 @@ GARBAGE = st.one_of(
         ),
         st.one_of(st.binary(max_size=50), st.just(b"5\r\n{}\n{}\r\n0\r\n\r\n")),
     ),
-    st.binary(max_size=200).map(lambda tail: b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + tail),
+    st.binary(max_size=200).map(lambda tail: PREFACE + tail),
+    st.lists(FRAMES, max_size=12).map(lambda frames: PREFACE + SETTINGS + b"".join(frames)),
 )
 
 
 @given(garbage=st.lists(st.tuples(GARBAGE, st.booleans()), min_size=1, max_size=20))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=25, deadline=None)
 async def test_garbage_harms_nobody(garbage: list[tuple[bytes, bool]]) -> None:
     async with serving(make_node()) as api:
         for data, reset in garbage:
@@ -123,6 +163,39 @@ async def test_garbage_harms_nobody(garbage: list[tuple[bytes, bool]]) -> None:
                     await stream.send_eof()
                     await read_all(stream)
         await assert_alive(api)
+
+
+@pytest.mark.parametrize("body", ["Content-Length: 9", "Transfer-Encoding: chunked"])
+async def test_an_answer_to_half_a_request_says_that_it_is_the_last(
+    api: Running, body: str
+) -> None:
+    async with await connect(api) as stream:
+        await stream.send_all(f"POST /v1/push HTTP/1.1\r\nHost: x\r\n{body}\r\n\r\n".encode())
+        answer = await read_all(stream)
+    assert answer.startswith(b"HTTP/1.1 415")
+    assert b"connection: close\r\n" in answer
+
+
+async def test_an_answer_to_a_whole_request_does_not(api: Running) -> None:
+    async with await connect(api) as stream:
+        await stream.send_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert b"connection" not in await stream.receive_some()
+
+
+async def test_a_client_that_pipelines_and_vanishes_leaves_nothing(api: Running) -> None:
+    api.channel.shut()
+    async with await connect(api) as stream:
+        request = b"POST /v1/push HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        await stream.send_all((request + b"Content-Length: %d\r\n\r\n%s" % (len(PUSH), PUSH)) * 2)
+        while not api.channel.waiting:
+            await trio.sleep(0.01)
+        stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    api.channel.gate.set()
+    await trio.sleep(0.1)
+    assert api.node.ledger.accepted == 1
+    api.shutdown.set()
+    with trio.fail_after(0.5):
+        await api.ended.wait()
 
 
 # -- connections in time
@@ -202,21 +275,24 @@ async def test_idle_connections_do_not_hold_up_the_end(api: Running, http2: Http
         assert await read_all(used) == b""
 
 
-async def test_a_client_that_does_not_read_cannot_hold_up_the_end(api: Running) -> None:
-    api.connect(*(f"{n:0200x}" for n in range(1000)))
+async def stop_reading(address: tuple[str, int]) -> trio.socket.SocketType:
+    """A client that asks for more than goes into the kernel's buffers, and reads none of it."""
     sock = trio.socket.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    await sock.connect((api.host, api.port))
-    request = b"GET /v1/devices?limit=1000 HTTP/1.1\r\nHost: x\r\n\r\n"
-    await sock.send(request * 20)
-    await trio.sleep(0.1)
-    api.shutdown.set()
-    with trio.move_on_after(0.5):
-        await api.ended.wait()
-    assert not api.ended.is_set(), "the client was to stall the server"
-    with trio.fail_after(api.node.settings.drain_s + 0.5):
-        await api.ended.wait()
-    sock.close()
+    await sock.connect(address)
+    await sock.send(b"GET /docs HTTP/1.1\r\nHost: x\r\n\r\n" * 50)
+    await trio.sleep(0.3)
+    return sock
+
+
+async def test_a_client_that_does_not_read_cannot_hold_up_the_end(api: Running) -> None:
+    with await stop_reading((api.host, api.port)):
+        api.shutdown.set()
+        with trio.move_on_after(0.5):
+            await api.ended.wait()
+        assert not api.ended.is_set(), "the client was to stall the server"
+        with trio.fail_after(api.node.settings.drain_s + 0.5):
+            await api.ended.wait()
 
 
 async def test_being_cancelled_ends_it_in_spite_of_such_a_client(node: Node) -> None:
@@ -224,11 +300,7 @@ async def test_being_cancelled_ends_it_in_spite_of_such_a_client(node: Node) -> 
         sock = listen("127.0.0.1", 0)
         listener = trio.SocketListener(trio.socket.from_stdlib_socket(sock))
         await outer.start(partial(serve.serve_api, node, [listener], shutdown=trio.Event()))
-        client = trio.socket.socket()
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        await client.connect(sock.getsockname())
-        await client.send(b"GET /docs HTTP/1.1\r\nHost: x\r\n\r\n" * 50)
-        await trio.sleep(0.3)
+        client = await stop_reading(sock.getsockname())
         outer.cancel_scope.cancel()
     client.close()
 

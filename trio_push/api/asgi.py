@@ -124,7 +124,7 @@ class HttpConnection(TrioASGIHTTPConnection):
         try:
             await super().handle_request(nursery, request, watched_send)
         except ResponseAborted as exc:
-            log.warning("response broken off", path=self.scope["path"], error=str(exc))
+            log.warning("response_broken_off", path=self.scope["path"], error=str(exc))
             nursery.cancel_scope.cancel()
 
 

@@ -67,7 +67,7 @@ class Api(QuartTrio):
                 result = outcome.Error(exc)
             except Exception:
                 # Here, because the request that would log it may be gone.
-                log.exception("request failed")
+                log.exception("request_failed")
                 result = outcome.Error(InternalServerError())
             finally:
                 done.set()
@@ -82,7 +82,7 @@ class Api(QuartTrio):
         self,
         exception_info: tuple[type, BaseException, TracebackType] | tuple[None, None, None],
     ) -> None:
-        log.error("request failed", path=request.path, exc_info=exception_info)
+        log.error("request_failed", path=request.path, exc_info=exception_info)
 
 
 def current_api() -> Api:

@@ -38,50 +38,57 @@ class Batch:
 
     async def push(self) -> bytes:
         """Push all of them; returns a line for each, in order."""
-        for line in self._lines:
-            try:
-                self._read(line)
-            except (Refusal, Invalid) as error:
-                self._refuse(line.number, error)
-        if self._pushes:
-            await self._submit()
-        # Settled first, or two lines of one id would wait for each other.
+        await self._push_new()
+        # After the new ones are settled, or two lines of one id would wait for each other.
         for number, claim in self._repeated:
             await self._repeat(number, claim)
         return _encoder.encode_lines([self._answers[line.number] for line in self._lines])
 
-    def _read(self, line: Line) -> None:
-        if line.data is None:
-            raise Invalid(f"the line has more than {MAX_LINE_BYTES} bytes", status=413)
-        request = decode(line_decoder, line.data)
-        push = self._pusher.push_of(request, single_token(request))
-        claim, is_mine = self._pusher.claim(request, push)
-        if claim is not None and not is_mine:
-            self._repeated.append((line.number, claim))
-            return
+    async def _push_new(self) -> None:
         try:
-            self._pusher.check(push)
-        except Refusal:
-            if claim is not None:
-                self._pusher.forget(claim)
+            for line in self._lines:
+                self._read(line)
+            states = await self._pusher.submit(self._pushes) if self._pushes else []
+        except Refusal as refusal:
+            self._free_ids()
+            for number, _ in self._rows:
+                self._refuse(number, refusal)
+        except BaseException:
+            self._free_ids()
             raise
-        self._pushes.append(push)
-        self._rows.append((line.number, claim))
-
-    async def _submit(self) -> None:
-        try:
-            states = await self._pusher.submit(self._pushes)
-        except BaseException as error:
-            for number, claim in self._rows:
-                if claim is not None:
-                    self._pusher.forget(claim)
-                if isinstance(error, Refusal):
-                    self._refuse(number, error)
-            if not isinstance(error, Refusal):
-                raise
         else:
             for row, push, state in zip(self._rows, self._pushes, states, strict=True):
                 self._accept(*row, push, state)
+
+    def _read(self, line: Line) -> None:
+        """Find out what to do with a line: push it, repeat an answer, or refuse it."""
+        try:
+            if line.data is None:
+                raise Invalid(f"the line has more than {MAX_LINE_BYTES} bytes", status=413)
+            request = decode(line_decoder, line.data)
+            push = self._pusher.push_of(request, single_token(request))
+            claim, is_mine = self._pusher.claim(request, push)
+            if claim is not None and not is_mine:
+                self._repeated.append((line.number, claim))
+            else:
+                self._check(push, claim)
+                self._pushes.append(push)
+                self._rows.append((line.number, claim))
+        except (Refusal, Invalid) as error:
+            self._refuse(line.number, error)
+
+    def _check(self, push: Push, claim: Claim[PushAnswer] | None) -> None:
+        try:
+            self._pusher.check(push)
+        except BaseException:
+            if claim is not None:
+                self._pusher.forget(claim)
+            raise
+
+    def _free_ids(self) -> None:
+        for _, claim in self._rows:
+            if claim is not None:
+                self._pusher.forget(claim)
 
     def _accept(
         self, number: int, claim: Claim[PushAnswer] | None, push: Push, state: State

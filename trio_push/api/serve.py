@@ -107,7 +107,7 @@ class _Server:
             await connection.run()
         except* Exception as group:
             self._app.metrics.faults["api"] += 1
-            log.warning("API connection failed", error=repr(_first(group)))
+            log.warning("connection_failed", listener="api", error=repr(_first(group)))
         finally:
             self._connections.discard(connection)
             self._one_left.set()
@@ -155,8 +155,8 @@ class _Log(Logger):
         self.error_logger = None
 
     async def warning(self, message: str, *args: Any, **kwargs: Any) -> None:
-        log.warning(message)
+        log.warning("hypercorn", message=message)
 
     async def exception(self, message: str, *args: Any, **kwargs: Any) -> None:
         error = sys.exception()
-        log.warning("API request failed", error=repr(error and _first(error)))
+        log.warning("request_failed", error=repr(error and _first(error)))

@@ -17,6 +17,7 @@ from quart.wrappers.response import ResponseBody
 
 from trio_push.api.asgi import PacedBody, ResponseAborted
 from trio_push.api.ndjson import Line, LineSplitter
+from trio_push.api.pusher import SLICE
 from trio_push.config import SECONDS
 
 if TYPE_CHECKING:
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
 #: bytes of answers that the client has not read, per request: some 200,000 lines
 ANSWERS_HELD: Final = 16 * 2**20
-#: lines handed in at once: a few milliseconds of work, after which others get a turn
-SLICE: Final = 200
 #: time in which a client that has answers to read neither reads nor writes
 STALLED_S: Final = 60 * SECONDS
 

@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import trio
-from hypercorn.events import Closed, Event, RawData
+from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.protocol import ProtocolWrapper
 from hypercorn.protocol.h11 import H2CProtocolRequiredError, H2ProtocolAssumedError
 from hypercorn.trio.task_group import TaskGroup
@@ -60,12 +60,16 @@ class Connection(TCPServer):
                 await self.idle_task.restart(self._task_group, self._idle_timeout)
                 with self.protocol.reading:
                     await self._read_data()
-                # The client has gone: Hypercorn would hold its socket until the timer ends.
                 await self.idle_task.stop()
         except OSError:
             pass  # the client has gone
         finally:
             await self._close()
+
+    async def protocol_send(self, event: Event) -> None:
+        if isinstance(event, Updated) and self.protocol.reading.cancel_called:
+            return  # Hypercorn would hold a connection that is closed until its idle timer ends
+        await super().protocol_send(event)
 
     async def _close(self) -> None:
         # Hypercorn waits between these two, and who sends meanwhile finds the stream busy.
