@@ -51,6 +51,12 @@ def test_answers_one_after_the_other() -> None:
     assert (parser.status, parser.complete, parser.keep_alive) == (503, True, False)
 
 
+def test_answer_without_a_body_keeps_the_connection() -> None:
+    parser = ResponseParser()
+    parser.feed(b"HTTP/1.1 204 No Content\r\n\r\n")
+    assert (parser.status, parser.complete, parser.keep_alive) == (204, True, True)
+
+
 def test_redirection() -> None:
     parser = ResponseParser()
     parser.feed(b"HTTP/1.1 307 x\r\nLocation: http://elsewhere/\r\nContent-Length: 0\r\n\r\n")
