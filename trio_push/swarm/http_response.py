@@ -80,6 +80,8 @@ class ResponseParser:
         """
         try:
             self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as exc:
+            raise ProtocolError("the server wants to speak another protocol") from exc
         except httptools.HttpParserError as exc:
             raise ProtocolError(f"not an HTTP response: {exc}") from exc
         message = self._message

@@ -73,6 +73,7 @@ class Run:
             self._phase = "settling"
             books = await self._settle(before)
             report = self._report(books, time.process_time() - cpu_began_s)
+            self._phase = "closing"
             nursery.cancel_scope.cancel()
         return report
 
