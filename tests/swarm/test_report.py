@@ -46,7 +46,9 @@ def audited() -> Audit:
 
 
 def measured(**more: Any) -> Measured:
-    connections = Connections(now=8, peak=9, ever=9, reconnects=2, failures=Counter({"reset": 3}))
+    connections = Connections(
+        now=8, peak=9, tried=10, ever=9, reconnects=2, failures=Counter({"reset": 3})
+    )
     connections.connect.record(0.001)
     values: dict[str, Any] = {
         "settings": SwarmSettings(devices=10, seed=42),

@@ -213,6 +213,7 @@ async def test_stopped_while_connecting() -> None:
             with trio.fail_after(10):
                 report = await run.run()
     assert 0 < report.figures["devices"]["connected"] < 10
+    assert report.figures["devices"]["failed"] == 0
     assert report.figures["books"]["balanced"] is True
 
 
