@@ -51,13 +51,24 @@ def test_answers_one_after_the_other() -> None:
     assert (parser.status, parser.complete, parser.keep_alive) == (503, True, False)
 
 
+def test_answer_without_a_body_keeps_the_connection() -> None:
+    parser = ResponseParser()
+    parser.feed(b"HTTP/1.1 204 No Content\r\n\r\n")
+    assert (parser.status, parser.complete, parser.keep_alive) == (204, True, True)
+
+
 def test_redirection() -> None:
     parser = ResponseParser()
     parser.feed(b"HTTP/1.1 307 x\r\nLocation: http://elsewhere/\r\nContent-Length: 0\r\n\r\n")
     assert parser.redirect == "http://elsewhere/"
 
 
-@pytest.mark.parametrize("garbage", [b"SSH-2.0-OpenSSH_9.2\r\n", b"\0\1\2", b"HTTP/9 what\r\n"])
+SWITCHING = b"HTTP/1.1 101 x\r\nConnection: upgrade\r\nUpgrade: y\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "garbage", [b"SSH-2.0-OpenSSH_9.2\r\n", b"\0\1\2", b"HTTP/9 what\r\n", SWITCHING]
+)
 def test_garbage(garbage: bytes) -> None:
     with pytest.raises(ProtocolError):
         ResponseParser().feed(garbage)
@@ -76,14 +87,21 @@ def test_endless_head() -> None:
         feed_too_much()
 
 
-@given(st.binary(max_size=200))
-def test_any_bytes(data: bytes) -> None:
+heads = st.sampled_from(
+    [b"Content-Length: ", b"Transfer-Encoding: chunked", b"Connection: upgrade", b"Upgrade: x"]
+)
+pieces = st.sampled_from([b"HTTP/1.1 101 ", b"HTTP/1.1 200 OK", b"\r\n", b"0", b"5", b":"])
+
+
+@given(st.lists(heads | pieces | st.binary(max_size=5), max_size=20))
+def test_any_bytes(chunks: list[bytes]) -> None:
     parser = ResponseParser()
     try:
-        parser.feed(b"HTTP/1.1 200 OK\r\n" + data)
+        for chunk in chunks:
+            parser.feed(chunk)
     except ProtocolError:
         return
-    assert parser.status == 200
+    assert not parser.head_complete or 100 <= parser.status < 1000
 
 
 def test_no_reference_cycle() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ssl
+from typing import Any
 
 import pytest
 import trio
@@ -41,10 +42,34 @@ async def test_unknown_host() -> None:
         await look_up("http://nobody.invalid:1", "--url")
 
 
-async def test_server_that_answers() -> None:
-    async def silent(stream: trio.SocketStream, request: bytes) -> None:
-        pass
+class TwoAddresses(trio.abc.HostnameResolver):
+    """A host with two addresses, as localhost often has."""
 
+    async def getaddrinfo(self, host: object, port: object, *rest: object) -> list[Any]:
+        kind = trio.socket.SOCK_STREAM
+        return [
+            (trio.socket.AF_INET6, kind, 6, "", ("::1", port, 0, 0)),
+            (trio.socket.AF_INET, kind, 6, "", ("127.0.0.1", port)),
+        ]
+
+    async def getnameinfo(self, sockaddr: object, flags: object) -> tuple[str, str]:
+        raise NotImplementedError
+
+
+async def test_the_address_that_answers_is_taken() -> None:
+    async with serving(silent) as target:
+        trio.socket.set_custom_hostname_resolver(TwoAddresses())
+        both = await look_up(f"http://two.test:{target.port}", "--url")
+    assert both.address == ("127.0.0.1", target.port)
+    nobody = await look_up(f"http://two.test:{target.port}", "--url")
+    assert nobody.address[0] == "::1"
+
+
+async def silent(stream: trio.SocketStream, request: bytes) -> None:
+    pass
+
+
+async def test_server_that_answers() -> None:
     async with serving(silent) as target:
         assert await look_up_server(target.url + "/", "--url") == target
         with pytest.raises(ConfigError, match=f"give the server alone, {target.url}$"):

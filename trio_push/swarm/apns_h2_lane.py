@@ -11,9 +11,9 @@ from trio_push.errors import ProtocolError, Unreachable
 from trio_push.sockets import postpone, receive_some, send_all
 from trio_push.swarm.audit import Audit
 from trio_push.swarm.h2_pushes import H2Pushes
-from trio_push.swarm.http1 import ANSWER_S, CONNECT_S, FIRST_PAUSE_S, LONGEST_PAUSE_S
+from trio_push.swarm.http1 import ANSWER_S, FIRST_PAUSE_S, LONGEST_PAUSE_S
 from trio_push.swarm.lane import Planned
-from trio_push.swarm.target import Target, open_connection
+from trio_push.swarm.target import CONNECT_S, Target, open_connection
 
 
 class ApnsHttp2Lane:
@@ -112,6 +112,8 @@ class _Connection:
             while data := await receive_some(self._socket):
                 for fate in session.receive(data):
                     self._settle(*fate)
+                if session.closed:
+                    return
                 self._to_write.set()
                 self._room.set()
                 if session.open_streams:

@@ -9,6 +9,7 @@ import h2.connection
 import h2.errors
 import h2.events
 import h2.exceptions
+from h2.settings import SettingCodes, Settings
 from hpack import NeverIndexedHeaderTuple
 
 from trio_push.errors import ProtocolError
@@ -49,6 +50,9 @@ class H2Pushes:
                 normalize_outbound_headers=False,
             )
         )
+        self._h2.local_settings = Settings(
+            client=True, initial_values={SettingCodes.ENABLE_PUSH: 0}
+        )
         self._h2.initiate_connection()
         self._headers = [
             (":method", "POST"),
@@ -60,6 +64,8 @@ class H2Pushes:
         if topic:
             self._headers.append(("apns-topic", topic))
         self._streams: dict[int, _Stream] = {}
+        #: nothing more comes of this connection
+        self.closed = False
         #: none before the server's SETTINGS have come
         self._max_streams = 0
 
@@ -67,7 +73,8 @@ class H2Pushes:
     def has_room(self) -> bool:
         """Whether another push may be started now."""
         return (
-            len(self._streams) < self._max_streams
+            not self.closed
+            and len(self._streams) < self._max_streams
             and self._h2.outbound_flow_control_window >= LARGEST_PUSH_BYTES
         )
 
@@ -93,7 +100,7 @@ class H2Pushes:
     def receive(self, data: bytes) -> list[Fate]:
         """Take what the server sent and return what it says of pushes.
 
-        Raises ProtocolError when the connection is of no more use.
+        Raises ProtocolError when the connection is of no more use; so it is once `closed`.
         """
         try:
             events = self._h2.receive_data(data)
@@ -118,20 +125,21 @@ class H2Pushes:
                     return Fate(stream.push, accepted=True)
                 return Fate(stream.push, False, refusal(stream.status, stream.body))
             case h2.events.StreamReset():
-                refused = event.error_code == h2.errors.ErrorCodes.REFUSED_STREAM
-                push = self._streams.pop(event.stream_id).push
-                return Fate(push, False if refused else None, "REFUSED_STREAM")
+                # after the answer it only says that the server does not want the rest
+                if (reset := self._streams.pop(event.stream_id, None)) is not None:
+                    refused = event.error_code == h2.errors.ErrorCodes.REFUSED_STREAM
+                    return Fate(reset.push, False if refused else None, "REFUSED_STREAM")
             case h2.events.RemoteSettingsChanged():
                 self._take_settings()
             case h2.events.ConnectionTerminated():
-                # h2 takes nothing more on this connection, not even the answers still to come
-                raise ProtocolError("the server closed the connection with GOAWAY")
+                # GOAWAY: h2 takes nothing more, not even the answers still to come
+                self.closed = True
         return None
 
     def _take_settings(self) -> None:
         settings = self._h2.remote_settings
-        if settings.initial_window_size < LARGEST_PUSH_BYTES:
-            raise ProtocolError(f"the server's window holds no push: {LARGEST_PUSH_BYTES} bytes")
+        # a window that holds no push is of no use to us
+        self.closed = settings.initial_window_size < LARGEST_PUSH_BYTES
         self._max_streams = min(settings.max_concurrent_streams, MAX_STREAMS)
 
 

@@ -12,6 +12,9 @@ from trio_push.errors import ProtocolError
 #: what a head and the body of an answer to a push may occupy; a head is not bounded by httptools
 MAX_HEAD_BYTES = 64 * 2**10
 
+#: statuses of responses that never have a body
+_BODILESS = frozenset((204, 304))
+
 
 class _Message:
     """What httptools calls back. Apart from `ResponseParser` so that no reference cycle arises."""
@@ -77,6 +80,8 @@ class ResponseParser:
         """
         try:
             self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as exc:
+            raise ProtocolError("the server wants to speak another protocol") from exc
         except httptools.HttpParserError as exc:
             raise ProtocolError(f"not an HTTP response: {exc}") from exc
         message = self._message
@@ -117,7 +122,8 @@ class ResponseParser:
         has forgotten.
         """
         message = self._message
-        return message.delimited and not message.close and self._parser.get_http_version() == "1.1"
+        ends_by_itself = message.delimited or self.status in _BODILESS
+        return ends_by_itself and not message.close and self._parser.get_http_version() == "1.1"
 
     @property
     def content_type(self) -> str:

@@ -48,5 +48,8 @@ def source_addresses(target: Target, devices: int, ports: int) -> list[str]:
 
 def ephemeral_ports() -> int:
     """How many ports the kernel gives to outgoing connections of one source address."""
-    lowest, highest = map(int, _PORT_RANGE.read_text("ascii").split())
+    try:
+        lowest, highest = map(int, _PORT_RANGE.read_text("ascii").split())
+    except FileNotFoundError:  # not Linux: what IANA sets aside for it (RFC 6335)
+        lowest, highest = 49152, 65535
     return highest - lowest + 1

@@ -45,7 +45,8 @@ class Connections:
     #: devices connected now, and the most there have been
     now: int = 0
     peak: int = 0
-    #: devices that were connected at least once
+    #: devices that have tried to connect, and that were connected at least once
+    tried: int = 0
     ever: int = 0
     reconnects: int = 0
     #: attempts that came to nothing, by reason
@@ -61,7 +62,6 @@ class Population:
         "_all_tried",
         "_on_push",
         "_stamper",
-        "_tried",
         "_wall_offset_s",
         "audit",
         "connecting",
@@ -90,7 +90,6 @@ class Population:
         self._stamper = stamper
         self._wall_offset_s = wall_offset_s
         self._on_push = on_push
-        self._tried = 0
         self._all_tried = trio.Event()
 
     async def wait_all_tried(self) -> None:
@@ -99,8 +98,8 @@ class Population:
 
     def tried(self) -> None:
         """A device's first attempt to connect is over."""
-        self._tried += 1
-        if self._tried == len(self.destination.tokens):
+        self.connections.tried += 1
+        if self.connections.tried == len(self.destination.tokens):
             self._all_tried.set()
 
     def connected(self, took_s: float, *, again: bool) -> None:

@@ -72,7 +72,7 @@ def _devices(settings: SwarmSettings, connections: Connections, lag: Histogram) 
         "planned": settings.devices,
         "connected": connections.now,
         "peak": connections.peak,
-        "failed": settings.devices - connections.ever,
+        "failed": connections.tried - connections.ever,
         "reconnects": connections.reconnects,
         "failures": dict(connections.failures.most_common()),
         "loop_lag_ms": lag.summary_ms(),

@@ -73,6 +73,7 @@ class Run:
             self._phase = "settling"
             books = await self._settle(before)
             report = self._report(books, time.process_time() - cpu_began_s)
+            self._phase = "closing"
             nursery.cancel_scope.cancel()
         return report
 
@@ -91,7 +92,7 @@ class Run:
     async def _push_or_listen(self) -> None:
         until = trio.current_time() + (self._settings.duration_s or float("inf"))
         driver = self._parts.driver
-        if driver is None:
+        if driver is None or self._stop.is_set():
             await self._until_stopped(partial(trio.sleep_until, until))
             return
         async with trio.open_nursery() as nursery:
@@ -140,6 +141,7 @@ class Run:
             settled = reading is not None and await self._has_all_come(before, reading)
             if settled or trio.current_time() >= deadline:
                 return reading, received
+            await trio.sleep(LOOK_S)
 
     async def _has_all_come(self, before: Reading, reading: Reading) -> bool:
         with trio.move_on_after(QUIET_S) as waiting:

@@ -73,8 +73,9 @@ class ServerLedger:
 @asynccontextmanager
 async def open_ledger(target: Target, api_url: str | None) -> AsyncIterator[ServerLedger]:
     """The ledger of the server at `target`, at the API given or else the one that it names."""
+    # trust_env would bring in proxies, which the devices do not use either
     verify = ssl.create_default_context()
-    async with httpx.AsyncClient(verify=verify, timeout=_TIMEOUT_S) as client:
+    async with httpx.AsyncClient(verify=verify, timeout=_TIMEOUT_S, trust_env=False) as client:
         ledger = ServerLedger(client)
         if api_url is not None:
             await ledger.use(api_url.rstrip("/"))

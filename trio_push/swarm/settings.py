@@ -20,6 +20,13 @@ MAX_PAYLOAD_BYTES = 4096
 def _check_path(path: str) -> None:
     if "{token}" not in path or not path.startswith("/"):
         raise ConfigError(f"{path!r} has no place for the token: write '/events?token={{token}}'")
+    _check_visible(path)
+
+
+def _check_visible(text: str) -> None:
+    """It becomes part of a request: a space or line break in it would end that part."""
+    if not text.isascii() or not text.isprintable() or " " in text:
+        raise ConfigError(f"{text!r} has characters that a request cannot carry")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,7 +76,9 @@ class SwarmSettings:
         "How to send them: APNs over HTTP/1.1, APNs over HTTP/2, or the server's API.",
         choices=("apns", "apns-h2", "api"),
     )
-    topic: str | None = setting(None, "Topic of the pushes sent (apns-topic).")
+    topic: str | None = setting(
+        None, "Topic of the pushes sent (apns-topic).", check=_check_visible
+    )
     payload_bytes: int = setting(
         0,
         "Least size of a payload sent; it is filled up.",

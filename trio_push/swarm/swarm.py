@@ -1,4 +1,4 @@
-"""The swarm as a whole. `swarm` is the command; `run` is the same without signals and output."""
+"""The swarm as a whole: `swarm` is the command, `open_run` the same without signals and output."""
 
 from __future__ import annotations
 

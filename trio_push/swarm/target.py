@@ -7,6 +7,7 @@ import ipaddress
 import os
 import socket
 import ssl
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 from urllib.parse import urlsplit
@@ -15,6 +16,9 @@ import trio
 
 from trio_push.errors import ConfigError, Unreachable
 from trio_push.sockets import handshake
+
+#: time that a server has to accept a connection, TLS and all
+CONNECT_S: Final = 10.0
 
 _PORTS: Final = {"http": 80, "https": 443}
 #: linux/in.h. The kernel then picks the port in connect(), where it knows the destination: the
@@ -58,7 +62,8 @@ class Target:
 async def look_up(url: str, flag: str) -> Target:
     """Find the address behind `url`, which was given as `flag`.
 
-    Raises ConfigError when it is no URL of a server, Unreachable when its host is not known.
+    Of a host with several, as localhost often is, the first that answers. Raises ConfigError
+    when it is no URL of a server, Unreachable when its host is not known.
     """
     try:
         parts = urlsplit(url)
@@ -71,9 +76,12 @@ async def look_up(url: str, flag: str) -> Target:
         found = await trio.socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
     except OSError as exc:
         raise Unreachable(f"{flag} {url}: {exc.strerror or exc}") from exc
-    family, _, _, _, address = found[0]
     path = parts.path + (f"?{parts.query}" if parts.query else "")
-    return Target(parts.scheme, parts.hostname, port, path, family, address)
+    targets = [
+        Target(parts.scheme, parts.hostname, port, path, family, address)
+        for family, _, _, _, address in found
+    ]
+    return targets[0] if len(targets) == 1 else await _first_that_answers(targets)
 
 
 async def look_up_server(url: str, flag: str) -> Target:
@@ -84,14 +92,15 @@ async def look_up_server(url: str, flag: str) -> Target:
     target = await look_up(url.rstrip("/"), flag)
     if target.path:
         raise ConfigError(f"{flag} {url}: give the server alone, {target.url}")
-    (await open_connection(target, timeout_s=10)).close()
+    (await open_connection(target, timeout_s=CONNECT_S)).close()
     return target
 
 
 async def connect(target: Target, source: str | None = None) -> socket.socket:
     """A non-blocking socket, connected from the address `source` if given. Raises OSError."""
-    sock = socket.socket(target.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    sock = socket.socket(target.family, socket.SOCK_STREAM)
     try:
+        sock.setblocking(False)
         if source is not None:
             sock.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
             sock.bind((source, 0))
@@ -132,6 +141,14 @@ def describe(exc: Exception) -> str:
     if isinstance(exc, OSError) and exc.errno:
         return os.strerror(exc.errno).lower()
     return str(exc) or type(exc).__name__
+
+
+async def _first_that_answers(targets: list[Target]) -> Target:
+    for target in targets:
+        with trio.move_on_after(CONNECT_S), suppress(OSError):
+            (await connect(target)).close()
+            return target
+    return targets[0]
 
 
 async def _encrypt(plain: socket.socket, host: str, alpn: tuple[str, ...]) -> ssl.SSLSocket:

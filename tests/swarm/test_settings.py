@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from trio_push.errors import ConfigError
+from trio_push.swarm.settings import SwarmSettings
+
+
+def test_defaults_are_valid() -> None:
+    assert SwarmSettings().devices == 1000
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"devices": 0}, "--devices: 0 is too low"),
+        ({"ramp": 0}, "--ramp: 0 is too low"),
+        ({"duration_s": -1}, "--duration"),
+        ({"push_rate": -1}, "--push-rate"),
+        ({"connect_timeout_s": 0}, "--connect-timeout"),
+        ({"payload_bytes": 4097}, "--payload-bytes: 4097 is too high"),
+        ({"via": "fcm"}, "--via: 'fcm' is not one of apns, apns-h2, api"),
+        ({"client": "curl"}, "--client"),
+        ({"path": "/events"}, "--path: .* has no place for the token"),
+        ({"path": "events/{token}"}, "--path"),
+        ({"path": "/events/{token} HTTP/1.0"}, "--path: .* a request cannot carry"),
+        ({"topic": "x\r\nHost: y"}, "--topic: .* a request cannot carry"),
+        ({"token_prefix": "xyz"}, "--token-prefix"),
+        ({"fail_if": ("lost>0", "p99>5")}, "--fail-if: 'p99>5': p99 is a duration"),
+    ],
+)
+def test_wrong_settings_name_their_flag(wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        SwarmSettings(**wrong)
