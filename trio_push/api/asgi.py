@@ -6,7 +6,7 @@ it and no faster; a connection that has answered goes on to its next request.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import structlog
 import trio
@@ -55,11 +55,6 @@ class PacedBody(TrioBody):
         while len(self._data) > HIGH_WATER and not self._awaited_whole:
             await self._taken.wait()
 
-    @property
-    def is_complete(self) -> bool:
-        """Whether all of it has arrived."""
-        return self._complete.is_set()
-
     async def __anext__(self) -> bytes:
         data = await super().__anext__()
         self._wake_sender()
@@ -93,6 +88,8 @@ class HttpConnection(TrioASGIHTTPConnection):
         # "GET ?query" has no path, and Quart looks at the first character of it.
         scope["path"] = scope["path"] or "/"
         self._answered = False
+        #: all of the request has arrived; a body that is too long is called complete before
+        self._heard = False
 
     async def handle_messages(  # type: ignore[override]  # as quart-trio overrides Quart
         self, nursery: trio.Nursery, request: Request, receive: ASGIReceiveCallable
@@ -106,6 +103,7 @@ class HttpConnection(TrioASGIHTTPConnection):
             assert message["type"] == "http.request"
             request.body.append(message["body"])
             if not message["more_body"]:
+                self._heard = True
                 request.body.set_complete()
         if not self._answered:
             nursery.cancel_scope.cancel()
@@ -114,7 +112,7 @@ class HttpConnection(TrioASGIHTTPConnection):
         self, nursery: trio.Nursery, request: Request, send: ASGISendCallable
     ) -> None:
         async def watched_send(message: ASGISendEvent) -> None:
-            if message["type"] == "http.response.start" and _answers_early(request, message):
+            if message["type"] == "http.response.start" and self._answers_early(request, message):
                 # Hypercorn closes then, and its client should know.
                 message["headers"] = [*message["headers"], (b"connection", b"close")]
             if message["type"] == "http.response.body" and not message["more_body"]:
@@ -127,13 +125,12 @@ class HttpConnection(TrioASGIHTTPConnection):
             log.warning("response_broken_off", path=self.scope["path"], error=str(exc))
             nursery.cancel_scope.cancel()
 
-
-def _answers_early(request: Request, start: HTTPResponseStartEvent) -> bool:
-    """Whether an HTTP/1 response is known in full although the request is not."""
-    has_body = "Transfer-Encoding" in request.headers or request.content_length
-    return (
-        request.http_version.startswith("1.")
-        and bool(has_body)
-        and not cast(PacedBody, request.body).is_complete
-        and any(name == b"content-length" for name, _ in start["headers"])
-    )
+    def _answers_early(self, request: Request, start: HTTPResponseStartEvent) -> bool:
+        """Whether an HTTP/1 response is known in full although the request is not."""
+        has_body = "Transfer-Encoding" in request.headers or request.content_length
+        return (
+            request.http_version.startswith("1.")
+            and bool(has_body)
+            and not self._heard
+            and any(name == b"content-length" for name, _ in start["headers"])
+        )

@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 
 #: messages (reads of a socket, up to 64 KiB each) that wait for one request's handler
 QUEUED_MESSAGES = 4
+#: time, and bytes, for which a client is heard out that does not notice that we have closed
+LINGER_S = 2.0
+LINGER_BYTES = 64 * 2**20
+MAX_READ = 2**16
 
 
 class Connection(TCPServer):
@@ -65,6 +69,7 @@ class Connection(TCPServer):
             pass  # the client has gone
         finally:
             await self._close()
+            await self._linger()
 
     async def protocol_send(self, event: Event) -> None:
         if isinstance(event, Updated) and self.protocol.reading.cancel_called:
@@ -72,10 +77,23 @@ class Connection(TCPServer):
         await super().protocol_send(event)
 
     async def _close(self) -> None:
-        # Hypercorn waits between these two, and who sends meanwhile finds the stream busy.
-        sock = self.stream.socket
+        """Say no more. Hypercorn calls this, also while the reader still reads."""
         with suppress(OSError):
-            sock.shutdown(socket.SHUT_WR)
+            self.stream.socket.shutdown(socket.SHUT_WR)
+
+    async def _linger(self) -> None:
+        """Hear a client out that is still sending, then close.
+
+        It is to read why it was refused: data that nobody has read turns a close into a reset,
+        which takes our answer with it.
+        """
+        read = 0
+        with (
+            trio.move_on_after(LINGER_S),
+            suppress(OSError, trio.BrokenResourceError, trio.ClosedResourceError),
+        ):
+            while read < LINGER_BYTES and (data := await self.stream.receive_some(MAX_READ)):
+                read += len(data)
         await self.stream.aclose()
 
     def abort(self) -> None:
