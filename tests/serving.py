@@ -14,7 +14,7 @@ import ssl
 import struct
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -31,10 +31,18 @@ PATIENCE_S = 20.0
 
 
 @asynccontextmanager
-async def serving(*, sound: bool = True, **fields: Any) -> AsyncIterator[Server]:
-    """A server with these settings; `sound` has it looked at after."""
+async def serving(
+    *, sound: bool = True, small_buffers: bool = False, **fields: Any
+) -> AsyncIterator[Server]:
+    """A server with these settings; `sound` has it looked at after.
+
+    With `small_buffers` the kernel takes little for peers that do not read.
+    """
     settings = ServeSettings(**{"listen": ("127.0.0.1:0",), "api": "off", **fields})
     async with bounded(), open_server(settings) as server:
+        if small_buffers:
+            for sock in (*server._plain, *server._tls):
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         await wait_all_tasks_blocked()
         tasks = trio.lowlevel.current_statistics().tasks_living
         yield server
@@ -99,7 +107,7 @@ class Peer:
         cls,
         server: Server | str,
         *,
-        receive_buffer: int = 0,
+        small_buffers: bool = False,
         trust: ssl.SSLContext | None = None,
     ) -> AsyncIterator[Peer]:
         """A connection to the server's plain listener, or over TLS with `trust`."""
@@ -107,8 +115,8 @@ class Peer:
             server = server.addresses.tls[0] if trust else server.addresses.wire[0]
         address = urlsplit(server)
         sock = trio.socket.socket()
-        if receive_buffer:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        if small_buffers:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         await sock.connect((address.hostname, address.port))
         stream: Any = trio.SocketStream(sock)
         if trust is not None:
@@ -168,14 +176,6 @@ class Peer:
             data += more
         return data
 
-    async def ended(self) -> bool:
-        """Wait until the server has closed or reset the connection; what comes first is lost."""
-        try:
-            await self.read_to_end()
-        except trio.BrokenResourceError:
-            pass
-        return True
-
     # -- HTTP/1.1
 
     async def request(
@@ -216,11 +216,9 @@ class Peer:
     async def events(self) -> list[Event]:
         """All events until the end of the stream, or its reset."""
         events, self._events = self._events, []
-        try:
+        with suppress(trio.BrokenResourceError):
             while data := await self.receive():
                 events += self._parser.feed(data)
-        except trio.BrokenResourceError:
-            pass
         return events
 
     @property
@@ -234,6 +232,20 @@ def request(method: str, target: str, body: bytes = b"", **headers: str) -> byte
         headers["content_length"] = str(len(body))
     fields = "".join(f"{k.replace('_', '-')}: {v}\r\n" for k, v in headers.items())
     return f"{method} {target} HTTP/1.1\r\nHost: x\r\n{fields}\r\n".encode() + body
+
+
+async def flood(peer: Peer, data: bytes) -> None:
+    """Send it over and over, until the server reads no more of it."""
+    with trio.CancelScope() as full:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_send_forever, peer, data)
+            await wait_all_tasks_blocked(0.05)
+            full.cancel()
+
+
+async def _send_forever(peer: Peer, data: bytes) -> None:
+    while True:
+        await peer.stream.send_all(data)
 
 
 @asynccontextmanager

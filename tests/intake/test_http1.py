@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
-import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.serving import Peer, nothing_left, request, serving, settle
+from tests.serving import Peer, flood, nothing_left, request, serving, settle
 
+TIMES = {"head_timeout_s": 10, "idle_timeout_s": 60}
 PUSH = request("POST", "/3/device/aa", b"x", apns_id="0B2F2B2E-1e1e-4e4e-8e8e-abcdefabcdef")
 
 
@@ -110,12 +110,11 @@ async def test_pushes_before_a_device_on_the_same_connection_are_answered_first(
 async def test_a_request_that_is_begun_ends_within_the_head_timeout(
     mock_clock: MockClock, sent: bytes
 ) -> None:
-    async with serving(head_timeout_s=10, idle_timeout_s=60) as server:
-        async with Peer.connected(server) as peer:
-            await peer.send(sent)
-            await wait_all_tasks_blocked(0.01)
-            mock_clock.jump(10)
-            assert (await peer.read_to_end()).count(b"200 OK") == sent.count(PUSH)
+    async with serving(**TIMES) as server, Peer.connected(server) as peer:
+        await peer.send(sent)
+        await wait_all_tasks_blocked(0.01)
+        mock_clock.jump(10)
+        assert (await peer.read_to_end()).count(b"200 OK") == sent.count(PUSH)
 
 
 @pytest.mark.parametrize("before", [b"", PUSH], ids=["first", "second"])
@@ -123,52 +122,42 @@ async def test_a_request_that_comes_byte_by_byte_has_no_longer(
     mock_clock: MockClock, before: bytes
 ) -> None:
     """Slowloris: each byte in time, the whole never."""
-    async with serving(head_timeout_s=10, idle_timeout_s=60) as server:
-        async with Peer.connected(server) as peer:
-            await peer.send(before)
+    async with serving(**TIMES) as server, Peer.connected(server) as peer:
+        await peer.send(before)
+        await wait_all_tasks_blocked(0.01)
+        for byte in PUSH[:5]:
+            await peer.send(bytes([byte]))
             await wait_all_tasks_blocked(0.01)
-            for byte in PUSH[:5]:
-                await peer.send(bytes([byte]))
-                await wait_all_tasks_blocked(0.01)
-                mock_clock.jump(2.5)
-            assert (await peer.read_to_end()).count(b"200 OK") == before.count(PUSH)
+            mock_clock.jump(2.5)
+        assert (await peer.read_to_end()).count(b"200 OK") == before.count(PUSH)
 
 
 async def test_an_idle_provider_is_kept_for_the_idle_timeout(mock_clock: MockClock) -> None:
-    async with serving(head_timeout_s=10, idle_timeout_s=60) as server:
-        async with Peer.connected(server) as peer:
-            for _ in range(3):
-                assert (await peer.push("aa")).status == 200
-                await wait_all_tasks_blocked(0.01)
-                mock_clock.jump(56)  # the deadline is exact to 5 %
+    async with serving(**TIMES) as server, Peer.connected(server) as peer:
+        for _ in range(3):
+            assert (await peer.push("aa")).status == 200
             await wait_all_tasks_blocked(0.01)
-            mock_clock.jump(7)
-            assert await peer.read_to_end() == b""
+            mock_clock.jump(56)  # the deadline is exact to 5 %
+        await wait_all_tasks_blocked(0.01)
+        mock_clock.jump(7)
+        assert await peer.read_to_end() == b""
 
 
 async def test_each_pipelined_request_has_its_own_time(mock_clock: MockClock) -> None:
-    async with serving(head_timeout_s=10, idle_timeout_s=60) as server:
-        async with Peer.connected(server) as peer:
-            await peer.send(PUSH[:20])
-            for _ in range(4):
-                await wait_all_tasks_blocked(0.01)
-                mock_clock.jump(8)
-                await peer.send(PUSH[20:] + PUSH[:20])
-                assert (await peer.response()).status == 200
+    async with serving(**TIMES) as server, Peer.connected(server) as peer:
+        await peer.send(PUSH[:20])
+        for _ in range(4):
+            await wait_all_tasks_blocked(0.01)
+            mock_clock.jump(8)
+            await peer.send(PUSH[20:] + PUSH[:20])
+            assert (await peer.response()).status == 200
 
 
 async def test_a_provider_that_does_not_read_is_given_up(mock_clock: MockClock) -> None:
-    async with serving(head_timeout_s=10, idle_timeout_s=60) as server:
-        async with Peer.connected(server, receive_buffer=4096) as peer:
-            with trio.CancelScope() as full:
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(flood, peer, request("GET", "/stats") * 100)
-                    await wait_all_tasks_blocked(0.1)
-                    full.cancel()
-            mock_clock.jump(60)
-            await settle(lambda: nothing_left(server))
-
-
-async def flood(peer: Peer, data: bytes) -> None:
-    while True:
-        await peer.stream.send_all(data)
+    async with (
+        serving(small_buffers=True, **TIMES) as server,
+        Peer.connected(server, small_buffers=True) as peer,
+    ):
+        await flood(peer, request("GET", "/stats") * 100)
+        mock_clock.jump(60)
+        await settle(lambda: nothing_left(server))

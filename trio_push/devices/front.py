@@ -128,6 +128,7 @@ class FrontDoor:
                     data = data + more if more else b""
                 if data.startswith(PREFACE):
                     await self._http2.serve(sock, data, patience, self._admit_stream)
+                    await close_gently(sock)
                     return None
                 request = await self._http1.serve(sock, data, patience)
                 if request is not None:
