@@ -26,6 +26,8 @@ class Http2Client:
         self.resets: dict[int, int] = {}
         self.ended: set[int] = set()
         self.goaway = False
+        #: what GOAWAY says
+        self.last_words: bytes | None = None
 
     async def flush(self) -> None:
         await self.stream.send_all(self.h2.data_to_send())
@@ -58,6 +60,7 @@ class Http2Client:
                     self.resets[event.stream_id] = event.error_code
                 case h2.events.ConnectionTerminated():
                     self.goaway = True
+                    self.last_words = event.additional_data
         await self.flush()
         return True
 

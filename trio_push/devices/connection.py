@@ -78,6 +78,8 @@ class Connection:
 
     async def wait_writable(self) -> None:
         """Until `send` is worth trying again. Raises trio.ClosedResourceError once closed."""
+        if self.closed:
+            raise trio.ClosedResourceError
         await trio.lowlevel.wait_writable(self.sock)
 
     def close(self) -> None:

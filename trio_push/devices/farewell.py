@@ -11,6 +11,7 @@ import random
 
 import trio
 
+from trio_push.devices.connection import Connection
 from trio_push.devices.delivery import Delivery
 from trio_push.router.directory import Directory
 
@@ -29,14 +30,19 @@ async def farewell(directory: Directory, delivery: Delivery, drain_s: float) -> 
     for i, connection in enumerate(connections):
         if i % SLICE == 0:
             await trio.sleep_until(start + SHARE * drain_s * i / len(connections))
-        if connection.mailbox is None and not connection.closed:
-            delivery.whisper(connection, connection.transport.farewell(random.randint(*RETRY_MS)))
-            delivery.disconnect(connection)
+        _dismiss(connection, delivery)
     with trio.move_on_at(start + drain_s):
         while len(directory):
             await trio.sleep(0.05)
             for connection in directory.connections():
-                if connection.mailbox is None:
-                    delivery.disconnect(connection)
+                _dismiss(connection, delivery)
     for connection in directory.connections():
         delivery.disconnect(connection, too_slow=True)
+
+
+def _dismiss(connection: Connection, delivery: Delivery) -> None:
+    """Tell the device when to come back, and close; unless something waits for it."""
+    if connection.mailbox is None and not connection.closed:
+        delivery.whisper(connection, connection.transport.farewell(random.randint(*RETRY_MS)))
+    if connection.mailbox is None:
+        delivery.disconnect(connection)

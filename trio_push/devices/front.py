@@ -77,7 +77,7 @@ class FrontDoor:
         try:
             connection = await self._receive_visitor(sock)
             if connection is not None:
-                while True:
+                while not connection.closed:  # it may have proved to be gone at once
                     await trio.lowlevel.wait_readable(sock)
                     try:
                         if not sock.recv(HEARD):
@@ -98,6 +98,8 @@ class FrontDoor:
     async def serve_tls(self, sock: socket.socket, context: ssl.SSLContext) -> None:
         """Serve one connection over TLS to its end."""
         try:
+            # First, as wrap_socket would leave the file of a peer that is gone to the collector.
+            sock.getpeername()
             secure = context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
         except OSError:
             sock.close()
@@ -128,6 +130,7 @@ class FrontDoor:
                     data = data + more if more else b""
                 if data.startswith(PREFACE):
                     await self._http2.serve(sock, data, patience, self._admit_stream)
+                    await close_gently(sock)
                     return None
                 request = await self._http1.serve(sock, data, patience)
                 if request is not None:

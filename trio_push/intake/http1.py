@@ -57,6 +57,7 @@ class Http1Intake:
         the caller holds open around this. Raises OSError.
         """
         parser = RequestParser()
+        was_idle = False
         while data:
             try:
                 requests = parser.feed(data)
@@ -65,6 +66,7 @@ class Http1Intake:
                 return None
             device = None
             if requests:
+                postpone(patience, self._idle_timeout_s)
                 device = next((r for r in requests if asks_for_events(r)), None)
                 if device is not None:
                     requests = requests[: requests.index(device)]
@@ -76,8 +78,10 @@ class Http1Intake:
                 return None
             if parser.wants_continue():
                 await send_all(sock, _CONTINUE)
-            timeout_s = self._idle_timeout_s if parser.idle else self._head_timeout_s
-            postpone(patience, timeout_s)
+            if not parser.idle and (was_idle or requests):
+                # Only what begins a request sets its deadline, or it could go on byte by byte.
+                patience.deadline = trio.current_time() + self._head_timeout_s
+            was_idle = parser.idle
             data = await receive_some(sock)
         return None
 

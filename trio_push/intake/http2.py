@@ -91,24 +91,28 @@ class Http2Connection:
         #: the peer sends no new requests
         self._leaving = False
         self._devices: dict[int, StreamDevice] = {}
+        self._patience = trio.CancelScope()
 
     async def run(self, data: bytes, patience: trio.CancelScope) -> None:
-        """Serve to the end; the devices on it are told."""
-        try:
-            async with trio.open_nursery() as self._nursery:
+        """Serve until the peer goes or `patience` ends; the devices on it are told."""
+        self._patience = patience
+        async with trio.open_nursery() as self._nursery:
+            try:
                 self._out += self.session.initiate()
-                try:
-                    await self._read(data, patience)
-                finally:
-                    if patience.cancel_called:
-                        self.goaway(IDLE_TIMEOUT.name)
-                    self._nursery.cancel_scope.cancel()
-        finally:
-            devices, self._devices = self._devices, {}
-            for device in devices.values():
-                device.lost()
+                await self._read(data)
+                self._lose_devices()
+                await self._wait_flushed()
+            except OSError:
+                pass  # the peer went
+            finally:
+                if patience.cancel_called:
+                    self.goaway(IDLE_TIMEOUT.name)
+                self._lose_devices()
+                # What is called from other tasks must not start anything from here on.
+                self._nursery.cancel_scope.cancel()
+                self._nursery = None
 
-    async def _read(self, data: bytes, patience: trio.CancelScope) -> None:
+    async def _read(self, data: bytes) -> None:
         while data:
             try:
                 events = self.session.receive(data, now=trio.current_time())
@@ -120,19 +124,31 @@ class Http2Connection:
             if self._leaving and not self.session.open_streams:
                 return
             if len(self._out) > HIGH_WATER:
-                patience.deadline = trio.current_time() + self._owner.head_timeout_s
-                await self._flushed.wait()
-            postpone(patience, self._timeout_s)
+                await self._wait_flushed()
+            self._postpone(progress=bool(events))
             await trio.lowlevel.checkpoint()
             data = await receive_some(self.sock)
 
-    @property
-    def _timeout_s(self) -> float:
-        """How long the peer may be silent."""
+    def _postpone(self, *, progress: bool) -> None:
+        """Set how long the peer may be silent.
+
+        With requests begun, only a whole one makes it longer, or they could go on byte by byte.
+        """
+        patience = self._patience
         if self._devices:
-            return math.inf
-        busy = self.session.open_streams > 0
-        return self._owner.head_timeout_s if busy else self._owner.idle_timeout_s
+            patience.deadline = math.inf
+        elif not self.session.open_streams:
+            postpone(patience, self._owner.idle_timeout_s)
+        elif progress:
+            postpone(patience, self._owner.head_timeout_s)
+        else:
+            deadline = trio.current_time() + self._owner.head_timeout_s
+            patience.deadline = min(deadline, patience.deadline)
+
+    def _lose_devices(self) -> None:
+        devices, self._devices = self._devices, {}
+        for device in devices.values():
+            device.lost()
 
     # -- requests
 
@@ -196,6 +212,7 @@ class Http2Connection:
         self._devices.pop(stream_id, None)
         self.session.end(stream_id)
         self.flush()
+        self._postpone(progress=True)
 
     def goaway(self, reason: str) -> None:
         self.session.goaway(reason)
@@ -210,6 +227,12 @@ class Http2Connection:
             self._flushing = True
             self._flushed = trio.Event()
             self._nursery.start_soon(self._flush_rest, name="flush")
+
+    async def _wait_flushed(self) -> None:
+        """Until the peer has taken what there is to send; it has the head timeout for it."""
+        if self._flushing:
+            self._patience.deadline = trio.current_time() + self._owner.head_timeout_s
+            await self._flushed.wait()
 
     async def _flush_rest(self) -> None:
         while not self._send_some():
