@@ -140,6 +140,7 @@ class Server:
             async with trio.open_nursery() as core:
                 await core.start(self.node.router.run, self.node.push_channel.receive_end)
                 core.start_soon(self._heartbeat.run)
+                core.start_soon(self._front.watch_visitors)
                 if self._api is not None:
                     await core.start(self._run_api, self._api)
                 core.start_soon(self._run_wire)

@@ -53,17 +53,6 @@ def listen(host: str, port: int, *, backlog: int = 65_535) -> socket.socket:
     return sock
 
 
-def postpone(patience: trio.CancelScope, timeout_s: float) -> None:
-    """Move a deadline to `timeout_s` seconds from now, to within 5 %.
-
-    Moving it costs 3 µs, so it is left alone while it is about right: on a busy connection
-    that is almost always.
-    """
-    deadline = trio.current_time() + timeout_s
-    if not 0 <= deadline - patience.deadline <= 0.05 * timeout_s:
-        patience.deadline = deadline
-
-
 async def wait_for(error: BaseException, sock: socket.socket) -> None:
     """Wait for what the WOULD_BLOCK `error` of a receive asks for."""
     if isinstance(error, ssl.SSLWantWriteError):

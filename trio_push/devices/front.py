@@ -10,6 +10,7 @@ from __future__ import annotations
 import socket
 import ssl
 from collections import Counter
+from contextlib import suppress
 
 import structlog
 import trio
@@ -23,6 +24,7 @@ from trio_push.errors import Refusal
 from trio_push.intake.http1 import Http1Intake
 from trio_push.intake.http2 import Http2Connection, Http2Intake
 from trio_push.node import Node
+from trio_push.patience import Patience, watch
 from trio_push.sockets import (
     WOULD_BLOCK,
     close,
@@ -66,8 +68,8 @@ class FrontDoor:
         self._heartbeat = heartbeat
         self._sse = SseTransport(node.router.epoch)
         self._head_timeout_s = node.settings.head_timeout_s
-        #: sockets that have not become devices: providers, and who has not said yet
-        self.visitors: set[socket.socket] = set()
+        #: connections that have not become devices: providers, and who has not said yet
+        self.visitors: set[Patience] = set()
         #: connections that ended by an exception, by its name
         self.failed: Counter[str] = Counter()
 
@@ -106,38 +108,39 @@ class FrontDoor:
         else:
             await self.serve(secure)
 
+    async def watch_visitors(self) -> None:
+        """End those that take too long; until cancelled."""
+        await watch(self.visitors)
+
     def dismiss_visitors(self) -> None:
         """Let every provider finish what it has begun, and hear no more of it."""
         self._http2.goaway(SHUTDOWN.name)
-        for sock in self.visitors:
-            try:
-                stop_reading(sock)
-            except OSError:
-                continue
+        for visitor in self.visitors:
+            with suppress(OSError):
+                stop_reading(visitor.sock)
 
     # -- a visitor: who it is has to be said within the head timeout
 
     async def _receive_visitor(self, sock: socket.socket) -> Connection | None:
         """Serve a connection until it ends (None) or has become a device's."""
-        self.visitors.add(sock)
+        patience = Patience(sock, self._head_timeout_s)
+        self.visitors.add(patience)
         try:
-            with trio.move_on_after(self._head_timeout_s) as patience:
-                if isinstance(sock, ssl.SSLSocket):
-                    await handshake(sock)
-                data = await receive_some(sock)
-                while len(data) < len(PREFACE) and PREFACE.startswith(data) and data:
-                    more = await receive_some(sock)
-                    data = data + more if more else b""
-                if data.startswith(PREFACE):
-                    await self._http2.serve(sock, data, patience, self._admit_stream)
+            if isinstance(sock, ssl.SSLSocket):
+                await handshake(sock)
+            data = await receive_some(sock)
+            while len(data) < len(PREFACE) and PREFACE.startswith(data) and data:
+                more = await receive_some(sock)
+                data = data + more if more else b""
+            if data.startswith(PREFACE):
+                await self._http2.serve(sock, data, patience, self._admit_stream)
+                if not patience.ran_out:
                     await close_gently(sock)
-                    return None
-                request = await self._http1.serve(sock, data, patience)
-                if request is not None:
-                    return await self._admit(sock, request)
+                return None
+            request = await self._http1.serve(sock, data, patience)
+            return None if request is None else await self._admit(sock, request)
         finally:
-            self.visitors.discard(sock)
-        return None
+            self.visitors.discard(patience)
 
     def _check(self, request: Request | StreamRequest) -> str:
         """The device token of a request for events; Refusal when it may not come in."""

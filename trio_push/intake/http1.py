@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Sequence
+from contextlib import closing
 
 import orjson
 import trio
 
 from trio_push.errors import ProtocolError
 from trio_push.intake.apns import Answer, ApnsIntake
-from trio_push.sockets import close_gently, postpone, receive_some, send_all
+from trio_push.patience import Patience
+from trio_push.sockets import close_gently, receive_some, send_all
 from trio_push.watch.health import Health
 from trio_push.wire import http1
 from trio_push.wire.apns_response import http1_response
@@ -48,41 +50,38 @@ class Http1Intake:
         self._head_timeout_s = head_timeout_s
         self._idle_timeout_s = idle_timeout_s
 
-    async def serve(
-        self, sock: socket.socket, data: bytes, patience: trio.CancelScope
-    ) -> Request | None:
+    async def serve(self, sock: socket.socket, data: bytes, patience: Patience) -> Request | None:
         """Answer requests until the connection ends (None) or one asks for an event stream.
 
-        `data` is what has been read already. Moves the deadline of `patience`, the scope that
-        the caller holds open around this. Raises OSError.
+        `data` is what has been read already. Raises OSError, and trio.ClosedResourceError when
+        `patience` has run out.
         """
-        parser = RequestParser()
-        was_idle = False
-        while data:
-            try:
-                requests = parser.feed(data)
-            except ProtocolError as error:
-                await self._give_up(sock, error)
-                return None
-            device = None
-            if requests:
-                postpone(patience, self._idle_timeout_s)
+        with closing(RequestParser()) as parser:
+            while data:
+                was_idle = parser.idle
+                try:
+                    requests = parser.feed(data)
+                except ProtocolError as error:
+                    await self._give_up(sock, error)
+                    return None
                 device = next((r for r in requests if asks_for_events(r)), None)
                 if device is not None:
                     requests = requests[: requests.index(device)]
-                await send_all(sock, await self._answers(requests))
-            if device is not None:
-                return device
-            if requests and not requests[-1].keep_alive:
-                await close_gently(sock)
-                return None
-            if parser.wants_continue():
-                await send_all(sock, _CONTINUE)
-            if not parser.idle and (was_idle or requests):
-                # Only what begins a request sets its deadline, or it could go on byte by byte.
-                patience.deadline = trio.current_time() + self._head_timeout_s
-            was_idle = parser.idle
-            data = await receive_some(sock)
+                if requests:
+                    await send_all(sock, await self._answers(requests))
+                if device is not None:
+                    return device
+                if requests and not requests[-1].keep_alive:
+                    await close_gently(sock)
+                    return None
+                if parser.wants_continue():
+                    await send_all(sock, _CONTINUE)
+                if parser.idle:
+                    patience.allow(self._idle_timeout_s)
+                elif was_idle or requests:
+                    # Only what begins a request sets its deadline: it may not go on byte by byte.
+                    patience.allow(self._head_timeout_s)
+                data = await receive_some(sock)
         return None
 
     async def _answers(self, requests: Sequence[Request]) -> bytes:

@@ -6,7 +6,6 @@ connection and not a socket: the front door makes a device of it through `admit`
 
 from __future__ import annotations
 
-import math
 import socket
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -16,7 +15,8 @@ import trio
 from trio_push.errors import ProtocolError
 from trio_push.intake.apns import ApnsIntake
 from trio_push.intake.http1 import EVENTS, PREFLIGHT_HEADERS
-from trio_push.sockets import WOULD_BLOCK, postpone, receive_some
+from trio_push.patience import Patience
+from trio_push.sockets import WOULD_BLOCK, receive_some
 from trio_push.watch.health import Health
 from trio_push.wire.apns import MAX_PAYLOAD_BYTES
 from trio_push.wire.apns_response import http2_headers
@@ -56,16 +56,13 @@ class Http2Intake:
         self._open: set[Http2Connection] = set()
 
     async def serve(
-        self, sock: socket.socket, data: bytes, patience: trio.CancelScope, admit: Admit
+        self, sock: socket.socket, data: bytes, patience: Patience, admit: Admit
     ) -> None:
-        """Serve a connection to its end. `data` is what has been read already.
-
-        Moves the deadline of `patience`, the scope that the caller holds open around this.
-        """
-        connection = Http2Connection(self, sock, admit)
+        """Serve a connection to its end. `data` is what has been read already."""
+        connection = Http2Connection(self, sock, patience, admit)
         self._open.add(connection)
         try:
-            await connection.run(data, patience)
+            await connection.run(data)
         finally:
             self._open.discard(connection)
 
@@ -78,9 +75,12 @@ class Http2Intake:
 class Http2Connection:
     """One connection: reads in its own task, is written to from any."""
 
-    def __init__(self, owner: Http2Intake, sock: socket.socket, admit: Admit) -> None:
+    def __init__(
+        self, owner: Http2Intake, sock: socket.socket, patience: Patience, admit: Admit
+    ) -> None:
         self._owner = owner
         self.sock = sock
+        self._patience = patience
         self._admit = admit
         self.session = H2Session(max_body_bytes=MAX_PAYLOAD_BYTES)
         #: what the socket has not taken yet
@@ -91,21 +91,19 @@ class Http2Connection:
         #: the peer sends no new requests
         self._leaving = False
         self._devices: dict[int, StreamDevice] = {}
-        self._patience = trio.CancelScope()
 
-    async def run(self, data: bytes, patience: trio.CancelScope) -> None:
-        """Serve until the peer goes or `patience` ends; the devices on it are told."""
-        self._patience = patience
+    async def run(self, data: bytes) -> None:
+        """Serve until the peer goes or patience with it ends; the devices on it are told."""
         async with trio.open_nursery() as self._nursery:
             try:
                 self._out += self.session.initiate()
                 await self._read(data)
                 self._lose_devices()
                 await self._wait_flushed()
-            except OSError:
-                pass  # the peer went
+            except (OSError, trio.ClosedResourceError):
+                pass  # the peer went, or has had its time
             finally:
-                if patience.cancel_called:
+                if self._patience.ran_out:
                     self.goaway(IDLE_TIMEOUT.name)
                 self._lose_devices()
                 # What is called from other tasks must not start anything from here on.
@@ -125,6 +123,8 @@ class Http2Connection:
                 return
             if len(self._out) > HIGH_WATER:
                 await self._wait_flushed()
+                if self._patience.ran_out:
+                    return
             self._postpone(progress=bool(events))
             await trio.lowlevel.checkpoint()
             data = await receive_some(self.sock)
@@ -136,11 +136,11 @@ class Http2Connection:
         """
         patience = self._patience
         if self._devices:
-            patience.deadline = math.inf
+            patience.allow_for_ever()
         elif not self.session.open_streams:
-            postpone(patience, self._owner.idle_timeout_s)
+            patience.allow(self._owner.idle_timeout_s)
         elif progress:
-            postpone(patience, self._owner.head_timeout_s)
+            patience.allow(self._owner.head_timeout_s)
         else:
             deadline = trio.current_time() + self._owner.head_timeout_s
             patience.deadline = min(deadline, patience.deadline)
@@ -231,12 +231,15 @@ class Http2Connection:
     async def _wait_flushed(self) -> None:
         """Until the peer has taken what there is to send; it has the head timeout for it."""
         if self._flushing:
-            self._patience.deadline = trio.current_time() + self._owner.head_timeout_s
+            self._patience.allow(self._owner.head_timeout_s)
             await self._flushed.wait()
 
     async def _flush_rest(self) -> None:
-        while not self._send_some():
-            await trio.lowlevel.wait_writable(self.sock)
+        try:
+            while not self._send_some():
+                await trio.lowlevel.wait_writable(self.sock)
+        except trio.ClosedResourceError:
+            self._out = b""  # the peer has had its time
         self._flushing = False
         self._flushed.set()
         for device in list(self._devices.values()):

@@ -8,7 +8,7 @@ import socket
 import trio
 
 from trio_push.errors import ProtocolError, Unreachable
-from trio_push.sockets import postpone, receive_some, send_all
+from trio_push.sockets import receive_some, send_all
 from trio_push.swarm.audit import Audit
 from trio_push.swarm.h2_pushes import H2Pushes
 from trio_push.swarm.http1 import ANSWER_S, FIRST_PAUSE_S, LONGEST_PAUSE_S
@@ -117,7 +117,7 @@ class _Connection:
                 self._to_write.set()
                 self._room.set()
                 if session.open_streams:
-                    postpone(self._patience, ANSWER_S)
+                    self._patience.deadline = trio.current_time() + ANSWER_S
                 elif self._over:
                     return
                 else:

@@ -109,6 +109,14 @@ class RequestParser:
         head += [b"%b: %b\r\n" % field for field in request.headers if field[0] != b"upgrade"]
         self._parser.feed_data(b"".join(head) + b"\r\n")
 
+    def close(self) -> None:
+        """Take the parser and its callbacks apart, which hold each other.
+
+        For a device that has just come that would be left to the garbage collector, and freezing
+        a growing population would keep it for ever.
+        """
+        del self._parser
+
     def wants_continue(self) -> bool:
         """Whether the client waits for `100 Continue` before it sends the body; asked once."""
         wants = self._expects_continue and self._head_complete
