@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +12,8 @@ import pytest
 from trio_push.config import MAX_TTL_S, ServeSettings
 from trio_push.push import State
 from trio_push.settings import Setting, settings_of
+from trio_push.swarm.settings import SwarmSettings
+from trio_push.watch.metrics import METRICS
 from trio_push.wire.reasons import REASONS
 
 ROOT = Path(__file__).parent.parent.parent
@@ -20,14 +21,11 @@ DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 
 
-def is_there(module: str) -> bool:
-    return (ROOT / module.replace(".", "/")).with_suffix(".py").exists()
-
-
 #: page of the reference → the settings that its table lists
-SETTINGS = {"settings.md": settings_of(ServeSettings)}
-if is_there("trio_push.swarm.settings"):
-    SETTINGS["swarm.md"] = settings_of(import_module("trio_push.swarm.settings").SwarmSettings)
+SETTINGS = {
+    "settings.md": settings_of(ServeSettings),
+    "swarm.md": settings_of(SwarmSettings),
+}
 
 
 #: [text](target), pictures too
@@ -107,15 +105,12 @@ def test_each_state_is_listed(state: State) -> None:
 
 
 def test_the_table_of_metrics_is_that_of_the_code() -> None:
-    if not is_there("trio_push.watch.metrics"):
-        pytest.skip("trio_push/watch/metrics.py is not there yet")
     row = r"^\| `(\w+)` \| (\w+) \|([^|]*)\| [^|]+ \|$"
     listed = [
         (name, type_, tuple(re.findall(r"\w+", labels)))
         for name, type_, labels in re.findall(row, reference("metrics.md"), re.MULTILINE)
     ]
-    metrics = import_module("trio_push.watch.metrics").METRICS
-    assert listed == [(metric.name, metric.type, metric.labels) for metric in metrics]
+    assert listed == [(metric.name, metric.type, metric.labels) for metric in METRICS]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

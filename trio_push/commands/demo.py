@@ -43,8 +43,8 @@ async def run() -> int:
         console.print(f"server   {addresses.wire[0]} (devices, APNs), {addresses.api} (API)")
         console.print(f"devices  {DEVICES:,} connect to it, {RAMP} a second")
         console.print(
-            f"pushes   {PUSH_RATE} a second for {DURATION_S} s, in turn by APNs over HTTP/2, by "
-            f"the API, and by the API to be delivered {DELAY_S} s later\n"
+            f"pushes   {PUSH_RATE} a second for {DURATION_S} s: by APNs over HTTP/2, by the API, "
+            f"by the API {DELAY_S} s ahead\n"
         )
         report = await _run_swarm(addresses.wire[0], console)
         _print_ledger(node.ledger.snapshot(node.router.held()), console)
