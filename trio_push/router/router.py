@@ -199,13 +199,11 @@ class Router:
         """How many pushes held for a token are not due yet."""
         return sum(held.delayed for held in self._store.of(token))
 
-    def has_room(self, n: int = 1) -> bool:
-        """Whether `n` more pushes may be held."""
-        return len(self._store) + n <= self._store_total
-
     def check_room(self, push: Push) -> None:
         """Raise Refusal when the push would have to be held and no more may be."""
-        if not self.has_room() and (push.not_before or self._directory.get(push.token) is None):
+        if len(self._store) < self._store_total:
+            return
+        if push.not_before > 0 or self._directory.get(push.token) is None:
             detail = f"{self._store_total} pushes are held, the most this node takes"
             raise Refusal(SERVICE_UNAVAILABLE, detail, retry_after_s=ROOM_RETRY_AFTER_S)
 
