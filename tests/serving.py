@@ -213,10 +213,10 @@ class Peer:
             self._events = self._parser.feed(data)
         return self._events.pop(0)
 
-    async def events(self) -> list[Event]:
-        """All events until the end of the stream, or its reset."""
+    async def events(self, *, may_be_reset: bool = False) -> list[Event]:
+        """All events until the end of the stream."""
         events, self._events = self._events, []
-        with suppress(trio.BrokenResourceError):
+        with suppress(*([trio.BrokenResourceError] if may_be_reset else [])):
             while data := await self.receive():
                 events += self._parser.feed(data)
         return events

@@ -63,15 +63,15 @@ async def serve(
             async for number in signals:
                 log.info("stopping", signal=signal.Signals(number).name, drain_s=settings.drain_s)
                 break
-            nursery.start_soon(_hurry, signals, server)
+            nursery.start_soon(_hurry, signals, nursery.cancel_scope)
             await server.drain()
             nursery.cancel_scope.cancel()
 
 
-async def _hurry(signals: AsyncIterator[int], server: Server) -> None:
+async def _hurry(signals: AsyncIterator[int], draining: trio.CancelScope) -> None:
     """A second signal: whoever sent it will not wait."""
     async for _ in signals:
-        server.cancel()
+        draining.cancel()
 
 
 @asynccontextmanager
@@ -172,7 +172,7 @@ class Server:
             self._api_done.set()
 
     async def drain(self) -> None:
-        """Stop politely within the drain time: refuse pushes, say good-bye, close, end."""
+        """Stop within the drain time: refuse pushes, say good-bye, close. Cancelled: at once."""
         deadline = trio.current_time() + self._settings.drain_s
         self.node.phase = "draining"
         self._admission.closed = True
@@ -180,7 +180,13 @@ class Server:
         self._listeners.cancel()
         for sock in (*self._plain, *self._tls):
             sock.close()
-        await farewell(self.node.directory, self.node.router.delivery, self._settings.drain_s)
+        try:
+            await farewell(self.node.directory, self.node.router.delivery, self._settings.drain_s)
+            await self._dismiss_providers(deadline)
+        finally:
+            self._stop()
+
+    async def _dismiss_providers(self, deadline: float) -> None:
         self._front.dismiss_visitors()
         with trio.move_on_at(max(deadline, trio.current_time()) + PROVIDER_GRACE_S):
             while self._front.visitors:
@@ -190,13 +196,12 @@ class Server:
         if self._api is not None:
             with trio.move_on_after(API_GRACE_S):
                 await self._api_done.wait()
+
+    def _stop(self) -> None:
+        """What is still held is lost; the books are closed."""
         lost = self.node.router.abandon()
         books = self.node.ledger.snapshot(self.node.router.held())
         log.info("stopped", accepted=books["accepted"], ended=books["ended"], lost=lost)
-        self._core.cancel()
-
-    def cancel(self) -> None:
-        """Stop at once."""
         self._core.cancel()
 
 

@@ -24,20 +24,22 @@ SLICE = 100
 
 
 async def farewell(directory: Directory, delivery: Delivery, drain_s: float) -> None:
-    """Close every connection within `drain_s` seconds. Cancelled, some remain open."""
+    """Close every connection within `drain_s` seconds. Cancelled, the rest is closed at once."""
     start = trio.current_time()
-    connections = directory.connections()
-    for i, connection in enumerate(connections):
-        if i % SLICE == 0:
-            await trio.sleep_until(start + SHARE * drain_s * i / len(connections))
-        _dismiss(connection, delivery)
-    with trio.move_on_at(start + drain_s):
-        while len(directory):
-            await trio.sleep(0.05)
-            for connection in directory.connections():
-                _dismiss(connection, delivery)
-    for connection in directory.connections():
-        delivery.disconnect(connection, too_slow=True)
+    try:
+        connections = directory.connections()
+        for i, connection in enumerate(connections):
+            if i % SLICE == 0:
+                await trio.sleep_until(start + SHARE * drain_s * i / len(connections))
+            _dismiss(connection, delivery)
+        with trio.move_on_at(start + drain_s):
+            while len(directory):
+                await trio.sleep(0.05)
+                for connection in directory.connections():
+                    _dismiss(connection, delivery)
+    finally:
+        for connection in directory.connections():
+            delivery.disconnect(connection, too_slow=True)
 
 
 def _dismiss(connection: Connection, delivery: Delivery) -> None:
