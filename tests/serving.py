@@ -18,12 +18,14 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
 from trio_push.config import ServeSettings
 from trio_push.push import State
 from trio_push.server import Server, open_server
+from trio_push.tls import dev_context
 from trio_push.wire.sse_parser import Event, EventStreamParser
 
 #: seconds of real time that any one thing may take on a busy machine
@@ -261,3 +263,16 @@ async def _watch(deadline: float) -> None:
     while time.monotonic() < deadline:
         await wait_all_tasks_blocked(0.5)
     raise TimeoutError(f"this took more than {PATIENCE_S} s")
+
+
+@pytest.fixture(scope="session")
+def tls(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Settings of a server with a TLS listener beside the plain one."""
+    folder = tmp_path_factory.mktemp("tls")
+    return {"tls_listen": ("127.0.0.1:0",), "tls_dev": True, "tls_dev_dir": str(folder)}
+
+
+@pytest.fixture(scope="session")
+def trust(tls: dict[str, Any]) -> ssl.SSLContext:
+    _, ca_file = dev_context(tls["tls_dev_dir"])
+    return ssl.create_default_context(cafile=ca_file)
