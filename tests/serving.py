@@ -111,12 +111,13 @@ class Peer:
         *,
         small_buffers: bool = False,
         trust: ssl.SSLContext | None = None,
+        using: socket.socket | None = None,
     ) -> AsyncIterator[Peer]:
         """A connection to the server's plain listener, or over TLS with `trust`."""
         if isinstance(server, Server):
             server = server.addresses.tls[0] if trust else server.addresses.wire[0]
         address = urlsplit(server)
-        sock = trio.socket.socket()
+        sock = trio.socket.from_stdlib_socket(using or socket.socket())
         if small_buffers:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         await sock.connect((address.hostname, address.port))
