@@ -120,15 +120,12 @@ class Peer:
         sock = trio.socket.from_stdlib_socket(using or socket.socket())
         if small_buffers:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        await sock.connect((address.hostname, address.port))
-        stream: Any = trio.SocketStream(sock)
-        if trust is not None:
-            stream = trio.SSLStream(stream, trust, server_hostname="localhost")
-        peer = cls(stream)
-        try:
-            yield peer
-        finally:
-            peer.close()
+        with sock:
+            await sock.connect((address.hostname, address.port))
+            stream: Any = trio.SocketStream(sock)
+            if trust is not None:
+                stream = trio.SSLStream(stream, trust, server_hostname="localhost")
+            yield cls(stream)
 
     @property
     def sock(self) -> trio.socket.SocketType:

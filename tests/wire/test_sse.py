@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trio_push.wire import sse
+from trio_push.wire.sse_parser import Event, EventStreamParser
 
 
 @pytest.mark.parametrize(
@@ -74,4 +75,20 @@ def test_httpx_sse_reads_what_was_written(
     read = list(httpx_sse.EventSource(response).iter_sse())
     assert [(event.id, event.event, event.data) for event in read] == [
         (f"e:{n}", name or "message", as_read(payload)) for n, (payload, name) in enumerate(pushes)
+    ]
+
+
+@given(pushes, st.integers(1, 50), st.data())
+def test_our_own_parser_reads_what_was_written(
+    pushes: list[tuple[bytes, str | None]], size: int, data: st.DataObject
+) -> None:
+    comments = st.sampled_from([b"", sse.KEEPALIVE, sse.retry(1500)])
+    stream = b""
+    for n, push in enumerate(pushes):
+        stream += data.draw(comments) + sse.event(b"e", n, *push)
+    parser = EventStreamParser()
+    chunks = (stream[i : i + size] for i in range(0, len(stream), size))
+    assert [event for chunk in chunks for event in parser.feed(chunk)] == [
+        Event(as_read(payload), name or "message", f"e:{n}")
+        for n, (payload, name) in enumerate(pushes)
     ]
