@@ -21,6 +21,7 @@ from trio_push.intake.apns import ApnsIntake
 from trio_push.intake.http1 import Http1Intake
 from trio_push.intake.http2 import Http2Intake
 from trio_push.node import Node
+from trio_push.patience import Patience
 from trio_push.push import State
 from trio_push.router import channel
 from trio_push.router.channel import PushChannel
@@ -194,7 +195,7 @@ def received(sock: socket.socket) -> bytes:
 async def test_http1_answers(autojump_clock: MockClock, node: Node, pair: Pair, steps: int) -> None:
     intake = Http1Intake(ApnsIntake(node), Health(node, None), **TIMES)
     sent = b"".join(request("POST", "/3/device/aa", b"%d" % n) for n in range(3))
-    await cancel_after(steps, intake.serve, pair[0], sent, trio.CancelScope())
+    await cancel_after(steps, intake.serve, pair[0], sent, Patience(pair[0], 60))
     await wait_all_tasks_blocked()
     answered = received(pair[1]).count(b"200 OK")
     assert (answered, node.ledger.accepted) in [(0, 0), (0, 3), (3, 3)]
@@ -211,7 +212,7 @@ async def test_http2_answers(autojump_clock: MockClock, node: Node, pair: Pair, 
         client.send_data(stream_id, b"x", end_stream=True)
     intake = Http2Intake(ApnsIntake(node), Health(node, None), **TIMES)
     await cancel_after(
-        steps, intake.serve, pair[0], client.data_to_send(), trio.CancelScope(), no_devices
+        steps, intake.serve, pair[0], client.data_to_send(), Patience(pair[0], 60), no_devices
     )
     await wait_all_tasks_blocked()
     events = client.receive_data(received(pair[1]))
