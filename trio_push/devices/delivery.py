@@ -55,8 +55,11 @@ class Delivery:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Home of the drain tasks; ends only by being cancelled."""
         async with trio.open_nursery() as self._nursery:
-            task_status.started()
-            await trio.sleep_forever()
+            try:
+                task_status.started()
+                await trio.sleep_forever()
+            finally:
+                self._nursery = None
 
     # -- a push for a device that is there
 
@@ -121,8 +124,9 @@ class Delivery:
         self._start_drain(connection)
 
     def _start_drain(self, connection: Connection) -> None:
-        assert self._nursery is not None, "Delivery.run is not running"
-        self._nursery.start_soon(self._drain, connection, name="drain")
+        # The router may route a last push while both are being cancelled: it waits undrained.
+        if self._nursery is not None:
+            self._nursery.start_soon(self._drain, connection, name="drain")
 
     async def _drain(self, connection: Connection) -> None:
         """Write what waits for a device as it takes it; one such task while something waits."""

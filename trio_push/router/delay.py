@@ -45,9 +45,12 @@ class Delay:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Release and expire; ends only by being cancelled, which leaves what is held held."""
         async with trio.open_nursery() as self._nursery:
-            self._nursery.start_soon(self._expire)
-            task_status.started()
-            await self._feed()
+            try:
+                self._nursery.start_soon(self._expire)
+                task_status.started()
+                await self._feed()
+            finally:
+                self._nursery = None
 
     def hold(self, held: Held) -> None:
         """Take a push into the store until its `not_before`."""
@@ -90,7 +93,8 @@ class Delay:
         return held.timer is None and self._store.holds(held)
 
     def _start_timer(self, held: Held) -> None:
-        assert self._nursery is not None, "Delay.run is not running"
+        if self._nursery is None:
+            return  # a last push, routed while all of this is being cancelled: it stays held
         self._line_up(held)
         scope = held.timer = trio.CancelScope()
         self.timers += 1
