@@ -23,6 +23,10 @@ SANS_IO = (
     "trio_push.config",
     "trio_push.settings",
     "trio_push.wire",
+    "trio_push.auth.apikey",
+    "trio_push.auth.bearer",
+    "trio_push.auth.jwt",
+    "trio_push.auth.keys",
     "trio_push.watch.ledger",
     "trio_push.watch.histogram",
     "trio_push.swarm.audit",
@@ -56,7 +60,7 @@ class Rule(NamedTuple):
 
 ROOMS = tuple(
     f"trio_push.{room}"
-    for room in ("intake", "router", "mailbox", "devices", "engine", "api", "watch")
+    for room in ("auth", "intake", "router", "mailbox", "devices", "engine", "api", "watch")
 )
 SERVER = (*ROOMS, "trio_push.node", "trio_push.server")
 OUTER = ("trio_push.swarm", "trio_push.server", "trio_push.cli", "trio_push.demo", "loadtest")
@@ -66,6 +70,8 @@ RULES = (
     Rule("trio_push.wire", (*SERVER, *OUTER)),
     Rule("trio_push.intake", ("trio_push.devices", "trio_push.api", *OUTER)),
     Rule("trio_push.router", ("trio_push.intake", "trio_push.api", "trio_push.node", *OUTER)),
+    # asked by intake, devices and API; itself it asks none of them
+    Rule("trio_push.auth", (*SERVER, *OUTER)),
     Rule("trio_push.mailbox", ("trio_push.intake", "trio_push.api", "trio_push.node", *OUTER)),
     # the front door reads the request's path: a device's goes one way, a provider's the other
     Rule("trio_push.devices", ("trio_push.intake",), unless=("trio_push.devices.front",)),

@@ -6,6 +6,7 @@ import io
 import re
 import shlex
 import sys
+from dataclasses import replace
 
 import pytest
 from structlog.testing import capture_logs
@@ -91,3 +92,19 @@ def test_on_a_terminal_lines_are_not_wrapped(
     green = re.search(r"\x1b\[[0-9;]*32m", terminal.getvalue())
     assert (green is not None) is coloured
     assert "curl -N 'http://127.0.0.1:8080/events?token=c0ffee'" in terminal.getvalue()
+
+
+def test_who_is_asked_who_they_are_is_told_how_to_say_it() -> None:
+    addresses = replace(ALL, asked=frozenset({"device", "provider", "user"}))
+    lines = [line.strip() for line in banner(addresses, FITS).plain.splitlines()]
+    shown = [
+        (line.split("  ")[0], re.search(r'-H "Authorization: Bearer \$(\w+)"', line))
+        for line in lines
+        if "curl" in line
+    ]
+    assert [(what, match and match[1]) for what, match in shown] == [
+        ("be a device", "TRIO_PUSH_JWT"),
+        ("send a push", "TRIO_PUSH_API_KEY"),
+        ("by the API", "TRIO_PUSH_API_KEY"),
+    ]
+    assert "Authorization" not in banner(ALL, FITS).plain

@@ -105,6 +105,10 @@ def test_a_switch_of_the_environment_can_be_turned_off(
         (["push", "ab", "--url", "http://127.0.0.1:1"], "does not answer: Connection refused"),
         (["push", "ab", "--prioriti", "5"], "Did you mean --priority?"),
         (["push", "--ttl", "1x", "ab"], "--ttl: '1x' is not a duration"),
+        (["serve", "--api-key", "s3cret"], "--api-key: an API key has 16 or more letters"),
+        (["push", "--api-key", "s3cret", "ab"], "--api-key: an API key has 16 or more letters"),
+        (["listen", "--jwt", "s3cret", "ab"], "--jwt: a JWT is three parts of letters"),
+        (["serve", "--jwt-key", "/nowhere"], "add --device-auth jwt"),
     ],
 )
 def test_a_mistake_is_one_line_that_says_what_to_do(
@@ -116,6 +120,47 @@ def test_a_mistake_is_one_line_that_says_what_to_do(
     assert err.startswith("trio-push: ")
     assert err.count("\n") == 1
     assert complaint in err
+    assert "s3cret" not in err
+
+
+@pytest.mark.parametrize(
+    ("words", "variable"),
+    [
+        (["serve"], "TRIO_PUSH_API_KEY"),
+        (["push", "ab"], "TRIO_PUSH_API_KEY"),
+        (["listen", "ab"], "TRIO_PUSH_JWT"),
+    ],
+)
+def test_a_secret_may_stand_in_the_environment(
+    words: list[str],
+    variable: str,
+    served: list[ServeSettings],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv(variable, "s3cret")
+    assert main(words) == 2
+    err = capsys.readouterr().err
+    assert err.startswith(f"trio-push: {variable}: ")
+    assert "s3cret" not in err
+
+
+def test_the_environment_of_small_commands_holds_nothing_but_secrets(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TRIO_PUSH_URL", "nonsense")
+    assert main(["listen", "ab", "--url", "http://127.0.0.1:1"]) == 2
+    assert "http://127.0.0.1:1 does not answer" in capsys.readouterr().err
+
+
+def test_several_keys_stand_in_the_environment_with_commas(
+    served: list[ServeSettings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRIO_PUSH_API_KEY", "k" * 16 + "," + "o" * 16)
+    main(["serve"])
+    assert served[0].api_key == ("k" * 16, "o" * 16)
+    main(["serve", "--api-key", "f" * 16])
+    assert served[1].api_key == ("f" * 16,)
 
 
 def test_a_command_that_is_not_there(

@@ -95,6 +95,8 @@ def test_addresses_that_cannot_both_be_opened(one: str, other: str, collide: boo
     assert Address.parse(one).collides(Address.parse(other)) is collide
 
 
+KEY = "k" * 16
+SECURE = {"device_auth": "jwt", "jwt_key": "k.pem", "api_key": (KEY,), "apns_auth": True}
 TLS = {"tls_listen": (":8443",), "no_auth": True}
 
 
@@ -105,6 +107,11 @@ TLS = {"tls_listen": (":8443",), "no_auth": True}
         {"listen": ("127.0.0.1:0", "[::1]:0", "localhost:9999")},
         {"listen": (":8378",), "no_auth": True},
         {"api": "off"},
+        {"device_auth": "jwt", "jwt_jwks": "jwks.json", "jwt_audience": "us"},
+        {"api_key_file": "keys", "apns_auth": True},
+        {**SECURE, "listen": (":8378",), "api": ":8081"},
+        {"api": ":8081", "api_key_file": "keys"},
+        {"listen": (":8378",), "device_auth": "jwt", "jwt_key": "k", "no_auth": True},
         {**TLS, "tls_dev": True},
         {**TLS, "tls_cert": "c.pem", "tls_key": "k.pem"},
         {**TLS, "tls_dev": True, "listen": ()},
@@ -125,7 +132,7 @@ def test_settings_that_can_be_used(settings: dict[str, Any]) -> None:
         ({"tls_listen": ("x",), "tls_dev": True}, "^--tls-listen: 'x' is not an address"),
         ({"api": "of"}, "^--api: 'of' is not an address"),
         ({"listen": ()}, "add --listen HOST:PORT"),
-        ({"listen": (":8378",)}, "^--listen :8378 can be reached.* add --no-auth"),
+        ({"listen": (":8378",)}, "^--listen :8378 can be reached.*or --no-auth if"),
         ({"api": "0.0.0.0:8081"}, "^--api 0.0.0.0:8081 can be reached"),
         ({"tls_listen": ("10.0.0.1:1",), "tls_dev": True}, "^--tls-listen 10.0.0.1:1 can be"),
         ({"listen": ("127.0.0.1:8081",)}, "--listen 127.0.0.1:8081 and --api 127.0.0.1:8081"),
@@ -135,6 +142,25 @@ def test_settings_that_can_be_used(settings: dict[str, Any]) -> None:
         ({**TLS, "tls_key": "k.pem"}, "add --tls-cert FILE"),
         ({**TLS, "tls_dev": True, "tls_cert": "c", "tls_key": "k"}, "leave out --tls-cert"),
         ({"tls_dev": True}, "add --tls-listen"),
+        (
+            {**SECURE, "listen": (":1",), "apns_auth": False},
+            "open to any provider: add --apns-auth,",
+        ),
+        (
+            {"listen": (":1",), "api_key": (KEY,), "apns_auth": True},
+            "is open to any device: add --device-auth jwt,",
+        ),
+        ({"listen": (":1",)}, "any device and any provider: add --device-auth jwt and --apns-auth"),
+        ({"api": ":1", "device_auth": "jwt", "jwt_key": "k"}, "any user: add --api-key-file FILE,"),
+        ({"device_auth": "on"}, "^--device-auth: 'on' is not one of off, jwt"),
+        ({"device_auth": "jwt"}, "add --jwt-key FILE or --jwt-jwks FILE"),
+        ({"device_auth": "jwt", "jwt_key": ""}, "add --jwt-key FILE or --jwt-jwks FILE"),
+        ({"device_auth": "jwt", "jwt_key": "k", "jwt_jwks": "j"}, "leave one out"),
+        ({"jwt_key": "k"}, "add --device-auth jwt"),
+        ({"jwt_audience": "us"}, "add --device-auth jwt"),
+        ({"auth_leeway_s": -1}, "^--auth-leeway: "),
+        ({"apns_auth": True}, "add --api-key-file FILE"),
+        ({"api_key": (KEY, "")}, "^--api-key: an API key has 16 or more letters"),
         ({"keepalive_s": -1}, "^--keepalive: "),
         ({"write_timeout_s": 0}, "^--write-timeout: 0s is too low: at least 1ms"),
         ({"head_timeout_s": 0}, "^--head-timeout: "),
@@ -153,3 +179,14 @@ def test_settings_that_can_be_used(settings: dict[str, Any]) -> None:
 def test_settings_that_cannot(settings: dict[str, Any], problem: str) -> None:
     with pytest.raises(ConfigError, match=problem):
         ServeSettings(**settings)
+
+
+@pytest.mark.parametrize("key", ["k3y" * 5, "k3y " * 5, "k3y," * 5, "k3yé" * 5, "k3y" * 6 + "\n"])
+def test_a_key_that_will_not_do_is_not_shown(key: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        ServeSettings(api_key=(key,))
+    assert "k3y" not in str(caught.value)
+
+
+def test_keys_are_not_shown_with_the_other_settings() -> None:
+    assert KEY not in repr(ServeSettings(api_key=(KEY,)))

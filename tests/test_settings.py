@@ -36,6 +36,7 @@ class Kettle:
     name: str | None = setting(None, "Its name.", check=_no_z)
     size: str = setting("big", "Its size.", choices=("big", "small"))
     lid: bool = setting(False, "Closed.")
+    guest: str | None = setting(None, "Nobody is to know.", secret=True)
 
     def __post_init__(self) -> None:
         validate(self)
@@ -235,3 +236,9 @@ def test_values_are_checked_however_they_came() -> None:
         Kettle(cups=0)
     with pytest.raises(ConfigError, match=r"^--teas: 'zzz' has a z"):
         Kettle(teas=("green", "zzz"))
+
+
+def test_a_secret_is_not_shown() -> None:
+    assert "Earl" not in repr(Kettle(guest="Earl"))
+    with pytest.raises(ConfigError, match=r"^f guest: this is not one value$"):
+        load(Kettle, file={"guest": ["Earl"]}, file_place="f", flags={})

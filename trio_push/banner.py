@@ -29,6 +29,8 @@ class Addresses:
     api: str | None = None
     #: the CA to trust for `tls`, when it is a development CA
     ca_file: str | None = None
+    #: who has to prove who they are: "device", "provider", "user" (of the API)
+    asked: frozenset[str] = frozenset()
 
 
 def announce(addresses: Addresses, fits: Capacity) -> None:
@@ -74,16 +76,31 @@ def _lines_to_copy(addresses: Addresses) -> Iterator[tuple[str, str]]:
     curl = "curl"
     if addresses.ca_file and not addresses.wire:
         curl += f" --cacert {addresses.ca_file}"
-    yield "be a device", f"{curl} -N '{base}/events?token={_TOKEN}'"
-    yield "send a push", f"{curl} -d '{{\"mdm\":\"hello\"}}' '{base}/3/device/{_TOKEN}'"
+    asked = addresses.asked
+    if "device" in asked:
+        yield "be a device", f"{curl} -N{_shown('TRIO_PUSH_JWT')} '{base}/events'"
+    else:
+        yield "be a device", f"{curl} -N '{base}/events?token={_TOKEN}'"
+    key = _shown("TRIO_PUSH_API_KEY")
+    by_provider = key if "provider" in asked else ""
+    yield (
+        "send a push",
+        f"{curl}{by_provider} -d '{{\"mdm\":\"hello\"}}' '{base}/3/device/{_TOKEN}'",
+    )
     if addresses.api is not None:
         api = _reachable(addresses.api)
         body = f'{{"token":"{_TOKEN}","payload":{{"hello":"you"}}}}'
-        yield "by the API", f"curl --json '{body}' '{api}/v1/push'"
+        by_user = key if "user" in asked else ""
+        yield "by the API", f"curl{by_user} --json '{body}' '{api}/v1/push'"
         yield "API reference", f"{api}/docs"
     yield "Fleet", f"FLEET_DEV_MDM_APPLE_PUSH_SERVER_URL={base}"
     if addresses.tls and addresses.ca_file:
         yield "CA of TLS", addresses.ca_file
+
+
+def _shown(variable: str) -> str:
+    """The option of curl by which somebody proves who they are; quoted so that the shell helps."""
+    return f' -H "Authorization: Bearer ${variable}"'
 
 
 def _reachable(url: str) -> str:

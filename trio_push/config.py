@@ -7,6 +7,7 @@ be used. Pure.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from itertools import combinations
@@ -20,6 +21,10 @@ SECONDS = 1
 MINUTES = 60 * SECONDS
 HOURS = 60 * MINUTES
 DAYS = 24 * HOURS
+
+#: Shorter ones could be guessed. The alphabet is that of bearer tokens (RFC 6750, section 2.1).
+MIN_API_KEY_CHARS = 16
+_is_api_key = re.compile(rf"[A-Za-z0-9._~+/=-]{{{MIN_API_KEY_CHARS},}}").fullmatch
 
 #: the longest time a push may be kept, whatever it asks for (Apple: "30 days or less")
 MAX_TTL_S = 30 * DAYS
@@ -81,6 +86,15 @@ def _ip(host: str) -> IPv4Address | IPv6Address | None:
         return None
 
 
+def check_api_key(text: str) -> None:
+    """Raises ConfigError, which does not show it, unless `text` will do as a key of the API."""
+    if not _is_api_key(text):
+        raise ConfigError(
+            f"an API key has {MIN_API_KEY_CHARS} or more letters, digits and -._~+/= "
+            "(openssl rand -hex 32 makes one)"
+        )
+
+
 def _check_api(text: str) -> None:
     if text != "off":
         Address.parse(text)
@@ -128,7 +142,42 @@ class ServeSettings:
     )
     no_auth: bool = setting(
         False,
-        "Serve on addresses other than loopback although nobody has to prove who they are.",
+        "Serve on addresses other than loopback although devices, providers or users of the API "
+        "do not have to prove who they are.",
+    )
+    device_auth: str = setting(
+        "off",
+        "How a device proves that a device token is its own: not at all, or by a JWT.",
+        choices=("off", "jwt"),
+    )
+    jwt_key: str | None = setting(
+        None,
+        "File with the key of the devices' JWTs: a public key or certificate in PEM (RS256, "
+        "ES256), else a secret (HS256).",
+        unit="file",
+    )
+    jwt_jwks: str | None = setting(
+        None, "File with a JWK set of such keys, instead of --jwt-key.", unit="file"
+    )
+    jwt_audience: str | None = setting(
+        None, "Audience that a device's JWT has to name; without it, it may name none."
+    )
+    auth_leeway_s: float = setting(
+        30 * SECONDS, "How far clocks may differ on when a device's JWT is valid.", unit="s"
+    )
+    api_key: tuple[str, ...] = setting(
+        (),
+        "Key that users of the API have to show. Repeatable. Others can read command lines: "
+        "better TRIO_PUSH_API_KEY, or --api-key-file.",
+        unit="key",
+        check=check_api_key,
+        secret=True,
+    )
+    api_key_file: str | None = setting(
+        None, "File with further such keys, one to a line.", unit="file"
+    )
+    apns_auth: bool = setting(
+        False, "Providers of APNs pushes, too, have to show an API key, as their bearer token."
     )
     keepalive_s: float = setting(
         30 * SECONDS,
@@ -197,10 +246,29 @@ class ServeSettings:
         choices=("auto", "console", "json"),
     )
 
+    @property
+    def asked(self) -> frozenset[str]:
+        """Who has to prove who they are: "device", "provider", "user" (of the API)."""
+        asked = {
+            "device": self.device_auth == "jwt",
+            "provider": self.apns_auth,
+            "user": bool(self.api_key or self.api_key_file),
+        }
+        return frozenset(who for who, is_asked in asked.items() if is_asked)
+
     def __post_init__(self) -> None:
         settings.validate(self)
         _check_tls(self)
+        _check_auth(self)
         _check_listeners(self)
+
+
+#: what asks each kind of visitor who they are
+_DEMANDS = {
+    "device": "--device-auth jwt",
+    "provider": "--apns-auth",
+    "user": "--api-key-file FILE",
+}
 
 
 def _check_tls(serve: ServeSettings) -> None:
@@ -220,6 +288,19 @@ def _check_tls(serve: ServeSettings) -> None:
         raise ConfigError("a certificate is given but no TLS listener: add --tls-listen HOST:PORT")
 
 
+def _check_auth(serve: ServeSettings) -> None:
+    """Who has to prove something can, and what is given for that is used."""
+    if serve.jwt_key and serve.jwt_jwks:
+        raise ConfigError("--jwt-key and --jwt-jwks both hold the keys: leave one out")
+    has_key = serve.jwt_key or serve.jwt_jwks
+    if serve.device_auth == "jwt" and not has_key:
+        raise ConfigError("--device-auth jwt needs a key: add --jwt-key FILE or --jwt-jwks FILE")
+    if serve.device_auth == "off" and (has_key or serve.jwt_audience):
+        raise ConfigError("JWTs are described but not asked for: add --device-auth jwt")
+    if serve.apns_auth and "user" not in serve.asked:
+        raise ConfigError("--apns-auth needs keys to ask for: add --api-key-file FILE")
+
+
 def _check_listeners(serve: ServeSettings) -> None:
     """There are listeners, they do not stand in each other's way, and strangers are kept out."""
     if not serve.listen and not serve.tls_listen:
@@ -232,8 +313,12 @@ def _check_listeners(serve: ServeSettings) -> None:
         if Address.parse(text).collides(Address.parse(other)):
             raise ConfigError(f"{flag} {text} and {other_flag} {other} cannot share a port")
     for flag, text in listeners:
-        if not serve.no_auth and not Address.parse(text).is_loopback:
+        visitors = ("user",) if flag == "--api" else ("device", "provider")
+        strangers = [who for who in visitors if who not in serve.asked]
+        if strangers and not serve.no_auth and not Address.parse(text).is_loopback:
+            who = " and any ".join(strangers)
+            remedy = " and ".join(_DEMANDS[each] for each in strangers)
             raise ConfigError(
-                f"{flag} {text} can be reached from other machines and nobody has to prove who "
-                "they are: add --no-auth if that is meant, or listen on 127.0.0.1"
+                f"{flag} {text} can be reached from other machines and is open to any {who}: add "
+                f"{remedy}, or --no-auth if that is meant, or listen on 127.0.0.1"
             )

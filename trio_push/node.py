@@ -9,6 +9,9 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass, field
 
+from trio_push.auth.apikey import ApiKeys
+from trio_push.auth.devices import DeviceAuth
+from trio_push.auth.from_settings import open_api_keys, open_device_auth
 from trio_push.clock import Clock
 from trio_push.config import ServeSettings
 from trio_push.router.channel import PushChannel
@@ -27,13 +30,19 @@ class Node:
     directory: Directory
     router: Router
     push_channel: PushChannel
+    device_auth: DeviceAuth
+    #: what users of the API show, and with --apns-auth providers; None: nothing
+    api_keys: ApiKeys | None
     id: str = field(default_factory=lambda: secrets.token_hex(4))
     #: "starting", "ready" or "draining"; only "ready" accepts pushes and devices
     phase: str = "starting"
 
     @classmethod
     def make(cls, settings: ServeSettings, clock: Clock) -> Node:
-        """A node with nothing running yet: see `Router.run`."""
+        """A node with nothing running yet: see `Router.run`.
+
+        Raises ConfigError when a file of keys cannot be used.
+        """
         ledger = Ledger()
         directory = Directory()
         return cls(
@@ -43,4 +52,6 @@ class Node:
             directory=directory,
             router=Router(settings, clock, ledger, directory),
             push_channel=PushChannel(),
+            device_auth=open_device_auth(settings, clock),
+            api_keys=open_api_keys(settings),
         )

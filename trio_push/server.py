@@ -3,7 +3,7 @@
 `serve` is the command; `open_server` is the same without signals and without touching the
 process, for tests and for the demo. What is opened last is closed first:
 
-    core       router, heartbeat, API        end when every device is gone
+    core       router, sweeps, API           end when every device is gone
     handlers   one task per connection       end within the drain time
     listeners  one task per listening socket end at once
 """
@@ -27,6 +27,7 @@ from trio_push.clock import Clock
 from trio_push.config import Address, ServeSettings
 from trio_push.devices.accept import Acceptor
 from trio_push.devices.admission import Admission
+from trio_push.devices.expiry import Expiry
 from trio_push.devices.farewell import farewell
 from trio_push.devices.front import FrontDoor
 from trio_push.devices.heartbeat import Heartbeat
@@ -105,12 +106,14 @@ class Server:
             tls=tuple(_url("https", sock) for sock in self._tls),
             api=None if self._api is None else _url("http", self._api),
             ca_file=ca_file,
+            asked=settings.asked,
         )
         fits = capacity(settings.max_connections, file_limit())
         self._admission = Admission(
             max_connections=fits.devices, connect_rate=settings.connect_rate
         )
         self._heartbeat = Heartbeat(self.node.router.delivery, settings.keepalive_s)
+        self._expiry = Expiry(self.node.router.delivery, self.node.clock)
         self._front = self._make_front()
         self._listeners = trio.CancelScope()
         self._handlers = trio.CancelScope()
@@ -132,6 +135,7 @@ class Server:
             Http2Intake(intake, health, **patience),
             self._admission,
             self._heartbeat,
+            self._expiry,
         )
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -141,6 +145,7 @@ class Server:
                 await core.start(self.node.router.run, self.node.push_channel.receive_end)
                 core.start_soon(self._heartbeat.run)
                 core.start_soon(self._front.watch_visitors)
+                core.start_soon(self._expiry.run)
                 if self._api is not None:
                     await core.start(self._run_api, self._api)
                 core.start_soon(self._run_wire)

@@ -33,12 +33,14 @@ def setting(
     maximum: float = float("inf"),
     choices: tuple[str, ...] = (),
     check: Callable[[str], object] | None = None,
+    secret: bool = False,
 ) -> Any:
     """A field of a dataclass of settings; returns Any as `dataclasses.field` does.
 
     `unit` says what one value is: "s" (a duration), "1/s" (a rate), else a word for the help
     ("devices", "host:port", "file"). `minimum` and `maximum` bound numbers; `check` raises
-    ConfigError on text that cannot be used.
+    ConfigError on text that cannot be used. A `secret` is left out of messages and of the repr;
+    what its `check` raises must not show it either.
     """
     metadata = {
         "help": help,
@@ -47,8 +49,9 @@ def setting(
         "maximum": maximum,
         "choices": choices,
         "check": check,
+        "secret": secret,
     }
-    return dataclasses.field(default=default, metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata, repr=not secret)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,6 +71,7 @@ class Setting:
     maximum: float
     choices: tuple[str, ...]
     check: Callable[[str], object] | None
+    secret: bool
 
     @property
     def key(self) -> str:
@@ -112,7 +116,7 @@ class Setting:
 
     def _parse_one(self, raw: object) -> Any:
         if isinstance(raw, list | tuple | dict):
-            raise ConfigError(f"{raw!r} is not one value")
+            raise ConfigError(f"{'this' if self.secret else repr(raw)} is not one value")
         text = str(raw).strip()
         if self.type is bool:
             return parse_bool(text)

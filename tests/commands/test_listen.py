@@ -166,3 +166,11 @@ def test_an_event_cannot_command_the_terminal(
     out = capsys.readouterr().out
     assert not {"\x1b", "\x07", "\x9b"} & set(out)
     assert "2J" in out or "[red]x[/]" in out
+
+
+async def test_a_jwt_is_shown(server: FakeServer) -> None:
+    server.answer = in_turn(events(1), events(2))
+    assert await run(settings(server, count=1, jwt="eyJ.x.y-z"), "c0ffee") == 0
+    assert await run(settings(server, count=1), "c0ffee") == 0
+    shown = [request.headers.get("authorization") for request in server.seen]
+    assert shown == ["Bearer eyJ.x.y-z", None]

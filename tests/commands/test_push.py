@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -277,3 +278,18 @@ def test_a_report_without_pushes(capsys: pytest.CaptureFixture[str]) -> None:
 def test_markup_in_an_answer_is_text(capsys: pytest.CaptureFixture[str]) -> None:
     Report(as_json=False, refused_only=False).add(Answer("[red]", "[/]", 200, "accepted"))
     assert capsys.readouterr().out == "accepted  [red]  [/]\n"
+
+
+@pytest.mark.parametrize(("via", "answer"), [("apns", apns), ("apns-h2", apns), ("api", api)])
+async def test_a_key_is_shown(
+    server: FakeServer, via: str, answer: Callable[[Seen], Reply]
+) -> None:
+    server.answer = answer
+    assert await run(settings(server, via=via, api_key="k" * 16), "c0ffee") == 0
+    assert server.seen[-1].headers["authorization"] == "Bearer " + "k" * 16
+
+
+async def test_without_a_key_none_is_shown(server: FakeServer) -> None:
+    server.answer = apns
+    await run(settings(server), "c0ffee")
+    assert "authorization" not in server.seen[-1].headers

@@ -108,6 +108,7 @@ def test_a_later_call_counts_for_loggers_made_before() -> None:
         "jwt",
         "private-key",
         "set-cookie",
+        "access_token",
     ],
 )
 @pytest.mark.parametrize("level", ["debug", "info"])
@@ -120,7 +121,15 @@ def test_secrets_never_appear(key: str, level: str) -> None:
     assert stream.events[0][key] == "[redacted]"
 
 
-@pytest.mark.parametrize("text", ["got bearer s3cret", "Authorization: Bearer s3cret, next"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "got bearer s3cret",
+        "Authorization: Bearer s3cret, next",
+        "GET /events?token=eyJhbGciOiJIUzI1NiJ9.s3cret.s3cret HTTP/1.1",
+        "eyJhbGciOiJub25lIn0.s3cret.",
+    ],
+)
 def test_a_secret_in_text_does_not_appear_either(text: str) -> None:
     stream = Stream()
     logs.configure("info", "json", stream)

@@ -5,10 +5,18 @@ import json
 import pytest
 
 from trio_push.errors import Refusal
-from trio_push.wire.apns_response import http1_response, http2_headers, response_body
+from trio_push.wire.apns_response import (
+    challenge,
+    http1_response,
+    http2_headers,
+    response_body,
+)
 from trio_push.wire.reasons import (
     BAD_DEVICE_TOKEN,
+    EXPIRED_ACCESS_TOKEN,
+    INVALID_ACCESS_TOKEN,
     METHOD_NOT_ALLOWED,
+    MISSING_ACCESS_TOKEN,
     REASONS,
     SHUTDOWN,
     UNREGISTERED,
@@ -88,3 +96,31 @@ def test_headers_over_http2() -> None:
         (b"content-type", b"application/json"),
         (b"retry-after", b"7"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("refusal", "said"),
+    [
+        (Refusal(MISSING_ACCESS_TOKEN), b'Bearer realm="trio-push"'),
+        (
+            Refusal(INVALID_ACCESS_TOKEN, "it is no JWT"),
+            b'Bearer realm="trio-push", error="invalid_token", error_description="it is no JWT"',
+        ),
+        (
+            Refusal(EXPIRED_ACCESS_TOKEN, "too late"),
+            b'Bearer realm="trio-push", error="invalid_token", error_description="too late"',
+        ),
+    ],
+)
+def test_what_a_device_has_to_show(refusal: Refusal, said: bytes) -> None:
+    assert challenge(refusal) == said
+
+
+@pytest.mark.parametrize("reason", REASONS.values(), ids=lambda reason: reason.name)
+def test_every_401_says_what_is_wanted(reason: Reason) -> None:
+    said = challenge(Refusal(reason))
+    assert (said is not None) is (reason.status == 401)
+    if said is not None:
+        # RFC 6750, section 3: what may stand in quotes there
+        assert said.count(b'"') in (2, 6)
+        assert b"\\" not in said

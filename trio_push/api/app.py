@@ -8,6 +8,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from trio_push.api import devices, docs, health, ledger, push
 from trio_push.api.base import Api, json_response
+from trio_push.api.keys import check_key
 from trio_push.api.openapi import add_openapi
 from trio_push.api.problems import CONTENT_TYPE, Invalid, problem_of, retry_after_s
 from trio_push.errors import Refusal
@@ -22,11 +23,12 @@ if TYPE_CHECKING:
 def make_app(node: Node, shutdown: trio.Event) -> Api:
     """The API of `node`. Streams end, once all they have taken in is answered, at `shutdown`."""
     app = Api(node, shutdown)
+    app.before_request(check_key)
     for part in (push, devices, ledger, health, docs):
         app.register_blueprint(part.blueprint)
     for error in (Refusal, Invalid, HTTPException):
         app.register_error_handler(error, _problem_response)
-    add_openapi(app)
+    add_openapi(app, needs_key=node.api_keys is not None)
     return app
 
 
@@ -35,6 +37,8 @@ async def _problem_response(error: Refusal | Invalid | HTTPException) -> Respons
     response = json_response(problem, problem.status, content_type=CONTENT_TYPE)
     if isinstance(error, MethodNotAllowed) and error.valid_methods:
         response.headers["Allow"] = ", ".join(sorted(error.valid_methods))
+    elif problem.status == 401:
+        response.headers["WWW-Authenticate"] = 'Bearer realm="trio-push"'
     elif (seconds := retry_after_s(error)) is not None:
         response.headers["Retry-After"] = str(seconds)
     return response

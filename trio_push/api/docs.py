@@ -49,6 +49,7 @@ async def page() -> str:
     return await render_template(
         "docs.html",
         info=document["info"],
+        needs_key="security" in document,
         sections=sections_of(document, request.host_url),
         reasons=sorted(REASONS.values(), key=lambda reason: (reason.status, reason.name)),
     )
@@ -111,6 +112,7 @@ def _operation(
         else:
             answers.append(_body(document, answer, int(status)))
     body = operation.get("requestBody")
+    needs_key = bool(operation.get("security", document.get("security")))
     return Operation(
         operation["operationId"],
         method.upper(),
@@ -121,7 +123,7 @@ def _operation(
         _body(document, body, None) if body else None,
         answers,
         refusals,
-        _curl(base_url, method, path, body),
+        _curl(base_url, method, path, body, needs_key=needs_key),
     )
 
 
@@ -173,7 +175,7 @@ def _name(ref: str) -> str:
     return ref.rpartition("/")[2]
 
 
-def _curl(base_url: str, method: str, path: str, body: Schema | None) -> str:
+def _curl(base_url: str, method: str, path: str, body: Schema | None, *, needs_key: bool) -> str:
     words = ["curl"]
     if method != "get":
         words += ["-X", method.upper()]
@@ -182,7 +184,8 @@ def _curl(base_url: str, method: str, path: str, body: Schema | None) -> str:
     if body is not None:
         [(media_type, content)] = body["content"].items()
         words += ["-H", f"Content-Type: {media_type}", "-d", json.dumps(content["example"])]
-    return shlex.join(words)
+    # in quotes in which the shell sees the variable
+    return shlex.join(words) + needs_key * ' -H "Authorization: Bearer $TRIO_PUSH_API_KEY"'
 
 
 @blueprint.app_template_filter()

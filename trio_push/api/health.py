@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from quart import Blueprint, Response
-from quart_schema import document_response, tag_blueprint
+from quart_schema import document_response, security_scheme, tag_blueprint
 
 from trio_push.api.base import current_api, json_response
 from trio_push.api.models import Health
@@ -13,6 +13,7 @@ tag_blueprint(blueprint, ["Watching"])
 
 
 @blueprint.get("/healthz")
+@security_scheme([])
 @document_response(Health)
 async def alive() -> Response:
     """Ask whether it is alive
@@ -23,6 +24,7 @@ async def alive() -> Response:
 
 
 @blueprint.get("/readyz")
+@security_scheme([])
 @document_response(Health)
 @document_response(Health, 503)
 async def ready() -> Response:

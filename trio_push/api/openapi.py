@@ -11,7 +11,15 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
-from quart_schema import Info, OpenAPIProvider, QuartSchema, Tag, document_response
+from quart_schema import (
+    APIKeySecurityScheme,
+    HttpSecurityScheme,
+    Info,
+    OpenAPIProvider,
+    QuartSchema,
+    Tag,
+    document_response,
+)
 from quart_schema.validation import DataSource
 
 from trio_push import __version__
@@ -36,6 +44,12 @@ _EXAMPLES: Final[dict[type, Any]] = {
     PushLine: {"token": "00aa11bb", "payload": "Hello"},
 }
 
+#: how an API key may be shown
+_SECURITY: Final = {
+    "bearer": HttpSecurityScheme(scheme="bearer"),
+    "header": APIKeySecurityScheme(name="X-API-Key", in_="header"),
+}
+
 _PARAMETERS: Final = {
     "token": "The device token: an even number of hex digits.",
     "id": "The id of the push: yours, or the one it was given.",
@@ -55,7 +69,7 @@ def may_refuse(*statuses: int) -> Callable[[F], F]:
     return decorate
 
 
-def add_openapi(app: QuartTrio) -> None:
+def add_openapi(app: QuartTrio, *, needs_key: bool) -> None:
     """Serve the document of the handlers registered so far, at /openapi.json."""
     QuartSchema(
         app,
@@ -73,6 +87,8 @@ def add_openapi(app: QuartTrio) -> None:
             Tag("Devices", "Who is connected, and who gets no pushes."),
             Tag("Watching", "The books, and how the server is."),
         ],
+        security_schemes=dict(_SECURITY) if needs_key else None,
+        security=[{name: []} for name in _SECURITY] if needs_key else None,
         conversion_preference="msgspec",
         openapi_provider_class=_Provider,
     )

@@ -30,17 +30,26 @@ def base_url(text: str) -> str:
 
 
 def open_client(
-    *, ca: str | None, timeout: httpx.Timeout, http1: bool = True, http2: bool = True
+    *,
+    ca: str | None,
+    timeout: httpx.Timeout,
+    http1: bool = True,
+    http2: bool = True,
+    bearer: str | None = None,
 ) -> httpx.AsyncClient:
     """A client that speaks the given versions of HTTP, the later one where TLS agrees on it.
 
-    `ca` is a PEM file to trust instead of the usual authorities.
+    `ca` is a PEM file to trust instead of the usual authorities; `bearer` is what each request
+    shows for who sends it.
     """
     try:
         context = ssl.create_default_context(cafile=ca)
     except OSError as exc:
         raise ConfigError(f"--ca {ca} cannot be used: {exc.strerror or exc}") from exc
-    return httpx.AsyncClient(http1=http1, http2=http2, verify=context, timeout=timeout)
+    headers = {"Authorization": f"Bearer {bearer}"} if bearer else {}
+    return httpx.AsyncClient(
+        http1=http1, http2=http2, verify=context, timeout=timeout, headers=headers
+    )
 
 
 @contextmanager

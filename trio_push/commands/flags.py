@@ -24,6 +24,9 @@ S = TypeVar("S")
 #: names of their environment variables begin
 CONFIGURABLE = {"serve": "TRIO_PUSH_", "swarm": "TRIO_PUSH_SWARM_"}
 
+#: how the names of environment variables begin that hold other commands' secrets
+_SECRET_PREFIX = "TRIO_PUSH_"
+
 
 def make_command(
     name: str, cls: type[S], run: Callable[..., Awaitable[int]], *, epilogue: str = ""
@@ -70,7 +73,10 @@ def read_section(path: str, section: str) -> Mapping[str, object]:
 
 def _settings(name: str, cls: type[S], config: str | None, flags: Mapping[str, object]) -> S:
     if name not in CONFIGURABLE:
-        return load(cls, flags=flags)
+        # a secret on the command line is there for every user of the machine to read
+        secrets = {_SECRET_PREFIX + each.key.upper() for each in settings_of(cls) if each.secret}
+        environ = {name: os.environ[name] for name in secrets & os.environ.keys()}
+        return load(cls, flags=flags, environ=environ, prefix=_SECRET_PREFIX)
     config = config or os.environ.get("TRIO_PUSH_CONFIG")
     return load(
         cls,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -25,11 +26,19 @@ from rich.text import Text
 
 from trio_push.commands.client import base_url, open_client, reason_in, reason_of, unreachable
 from trio_push.commands.flags import make_command
+from trio_push.errors import ConfigError
 from trio_push.settings import setting
 from trio_push.swarm.reconnect import delay_s, is_healthy
 
 #: a stream that is silent for this long is dead: three times the server's usual keep-alive
 SILENCE_S = 90
+
+_is_jwt = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+", re.ASCII).fullmatch
+
+
+def _check_jwt(text: str) -> None:
+    if not _is_jwt(text):
+        raise ConfigError("a JWT is three parts of letters, digits, - and _, with dots between")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,6 +49,12 @@ class ListenSettings:
     count: int | None = setting(None, "End after so many events.", unit="events", minimum=1)
     json: bool = setting(False, "Print each event as a line of JSON.")
     ca: str | None = setting(None, "PEM file of the CA to trust.", unit="file")
+    jwt: str | None = setting(
+        None,
+        "The device's JWT, if the server asks for one; better as TRIO_PUSH_JWT.",
+        check=_check_jwt,
+        secret=True,
+    )
 
 
 async def run(
@@ -51,7 +66,7 @@ async def run(
     timeout = httpx.Timeout(10, read=SILENCE_S)
     code = 0 if settings.count is None else 130
     async with (
-        open_client(ca=settings.ca, timeout=timeout, http2=False) as client,
+        open_client(ca=settings.ca, timeout=timeout, http2=False, bearer=settings.jwt) as client,
         trio.open_nursery() as nursery,
     ):
         nursery.start_soon(_cancel_on_signal, nursery.cancel_scope)

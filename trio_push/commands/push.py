@@ -27,6 +27,7 @@ from trio_push.commands.client import base_url, open_client
 from trio_push.commands.flags import make_command
 from trio_push.commands.orders import DEFAULT_PAYLOAD, Answer, Order, payload_of_text
 from trio_push.commands.sending import Sender, find_api, lines_of, send_lines
+from trio_push.config import check_api_key
 from trio_push.errors import ConfigError
 from trio_push.settings import setting
 
@@ -75,6 +76,13 @@ class PushSettings:
     )
     json: bool = setting(False, "Print what became of each push as a line of JSON.")
     ca: str | None = setting(None, "PEM file of the CA to trust.", unit="file")
+    api_key: str | None = setting(
+        None,
+        "A key of the server's API, if it asks for one; better as TRIO_PUSH_API_KEY.",
+        unit="key",
+        check=check_api_key,
+        secret=True,
+    )
 
     def __post_init__(self) -> None:
         if self.ttl_s is not None and self.expiration is not None:
@@ -98,7 +106,9 @@ async def run(
     report = Report(as_json=settings.json, refused_only=settings.file is not None)
     via, url = settings.via, base_url(settings.url)
     timeout = httpx.Timeout(_TIMEOUT_S)
-    async with open_client(ca=settings.ca, timeout=timeout, http1=via != "apns-h2") as client:
+    async with open_client(
+        ca=settings.ca, timeout=timeout, http1=via != "apns-h2", bearer=settings.api_key
+    ) as client:
         if via == "api":
             url = await find_api(client, url)
         sender = Sender(client, url, via)

@@ -15,8 +15,10 @@ from contextlib import suppress
 import structlog
 import trio
 
+from trio_push.auth.jwt import Claims
 from trio_push.devices.admission import Admission
 from trio_push.devices.connection import Connection
+from trio_push.devices.expiry import Expiry
 from trio_push.devices.heartbeat import Heartbeat
 from trio_push.devices.sse import SseTransport
 from trio_push.devices.stream import StreamConnection
@@ -35,12 +37,11 @@ from trio_push.sockets import (
     stop_reading,
 )
 from trio_push.wire import http1, sse
-from trio_push.wire.apns_response import response_body
+from trio_push.wire.apns_response import challenge, response_body
 from trio_push.wire.http1 import Request
 from trio_push.wire.http2_events import Request as StreamRequest
-from trio_push.wire.query import split_target, value
+from trio_push.wire.query import split_target
 from trio_push.wire.reasons import SHUTDOWN
-from trio_push.wire.tokens import parse_token
 
 log = structlog.get_logger()
 
@@ -60,12 +61,14 @@ class FrontDoor:
         http2_intake: Http2Intake,
         admission: Admission,
         heartbeat: Heartbeat,
+        expiry: Expiry,
     ) -> None:
         self._node = node
         self._http1 = http1_intake
         self._http2 = http2_intake
         self._admission = admission
         self._heartbeat = heartbeat
+        self._expiry = expiry
         self._sse = SseTransport(node.router.epoch)
         self._head_timeout_s = node.settings.head_timeout_s
         #: connections that have not become devices: providers, and who has not said yet
@@ -142,24 +145,33 @@ class FrontDoor:
         finally:
             self.visitors.discard(patience)
 
-    def _check(self, request: Request | StreamRequest) -> str:
-        """The device token of a request for events; Refusal when it may not come in."""
-        token = parse_token(value(split_target(request.target)[1], b"token"))
-        self._node.directory.check(token)
+    def _check(self, request: Request | StreamRequest) -> Claims:
+        """Who asks for events; Refusal when it may not come in."""
+        claims = self._identify(request)
+        self._node.directory.check(claims.token)
         self._admission.check(len(self._node.directory), trio.current_time())
-        return token
+        return claims
+
+    def _identify(self, request: Request | StreamRequest) -> Claims:
+        auth = self._node.device_auth
+        try:
+            return auth.authenticate(auth.read(request.headers, split_target(request.target)[1]))
+        except Refusal as refusal:
+            if refusal.status in (401, 403):
+                self._node.ledger.refuse(refusal.reason.name)
+            raise
 
     async def _admit(self, sock: socket.socket, request: Request) -> Connection | None:
         """Make a device of the connection, or refuse it with Apple's JSON and close."""
         try:
-            token = self._check(request)
+            claims = self._check(request)
         except Refusal as refusal:
             await send_all(sock, _refusal_response(refusal))
             await close_gently(sock)
             return None
         await send_all(sock, sse.response_head(cors=request.header(b"origin") is not None))
-        connection = Connection(token, sock, self._sse, self._node.clock.wall())
-        self._attach(connection)
+        connection = Connection(claims.token, sock, self._sse, self._node.clock.wall())
+        self._attach(connection, claims)
         return connection
 
     def _admit_stream(
@@ -167,7 +179,7 @@ class FrontDoor:
     ) -> StreamConnection | None:
         """Make a device of a stream, or refuse it; the rest of its connection goes on."""
         try:
-            token = self._check(request)
+            claims = self._check(request)
         except Refusal as refusal:
             headers = [(b"content-type", b"application/json"), *_refusal_headers(refusal)]
             body = response_body(refusal)
@@ -175,19 +187,21 @@ class FrontDoor:
             return None
         http2.session.start_stream(request.stream_id, 200, sse.HTTP2_HEADERS)
         connection = StreamConnection(
-            token,
+            claims.token,
             http2,
             request.stream_id,
             self._sse,
             self._node.clock.wall(),
             self._node.router.delivery,
         )
-        self._attach(connection)
+        self._attach(connection, claims)
         return connection
 
-    def _attach(self, connection: Connection) -> None:
+    def _attach(self, connection: Connection, claims: Claims) -> None:
         self._node.router.attach(connection)
         self._heartbeat.add(connection)
+        if claims.expires_at is not None:
+            self._expiry.add(connection, claims.expires_at)
 
 
 def _refusal_headers(refusal: Refusal) -> list[tuple[bytes, bytes]]:
@@ -195,6 +209,8 @@ def _refusal_headers(refusal: Refusal) -> list[tuple[bytes, bytes]]:
     headers = [sse.ALLOW_ANY_ORIGIN]
     if refusal.retry_after_s is not None:
         headers.append((b"retry-after", b"%d" % refusal.retry_after_s))
+    if (demand := challenge(refusal)) is not None:
+        headers.append((b"www-authenticate", demand))
     return headers
 
 

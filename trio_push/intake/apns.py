@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
+from trio_push.auth.apikey import shown_key
 from trio_push.errors import Refusal
 from trio_push.node import Node
 from trio_push.push import Push
 from trio_push.wire.apns import PushRefused, read_push
 from trio_push.wire.apns_response import response_body
+from trio_push.wire.reasons import INVALID_PROVIDER_TOKEN, MISSING_PROVIDER_TOKEN
 
 #: seconds after which a refused provider may try again
 RETRY_AFTER_S = 5
@@ -47,6 +49,7 @@ class ApnsIntake:
     def __init__(self, node: Node) -> None:
         self._node = node
         self._default_ttl_s = node.settings.default_ttl_s
+        self._keys = node.api_keys if node.settings.apns_auth else None
 
     async def answer(self, requests: Sequence[ApnsRequest]) -> list[Answer]:
         """One answer per request, in order; all that are accepted are submitted together."""
@@ -82,11 +85,20 @@ class ApnsIntake:
             default_ttl_s=self._default_ttl_s,
         )
         try:
+            self._check_key(request)
             self._node.directory.check(push.token)
             self._node.router.check_room(push)
         except Refusal as refusal:
             raise PushRefused.of(refusal, push.id) from None
         return push
+
+    def _check_key(self, request: ApnsRequest) -> None:
+        """Raise Refusal unless the provider may push."""
+        if self._keys is None:
+            return
+        key = shown_key(request.headers)
+        if not self._keys.accept(key):
+            raise Refusal(INVALID_PROVIDER_TOKEN if key else MISSING_PROVIDER_TOKEN)
 
     def _refuse(self, refusal: Refusal, apns_id: str) -> Answer:
         self._node.ledger.refuse(refusal.reason.name)

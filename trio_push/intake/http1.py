@@ -29,7 +29,8 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 PREFLIGHT_HEADERS = [
     (b"access-control-allow-origin", b"*"),
     (b"access-control-allow-methods", b"GET, POST, OPTIONS"),
-    (b"access-control-allow-headers", b"*"),
+    # "*" does not stand for Authorization (Fetch standard)
+    (b"access-control-allow-headers", b"*, authorization"),
     (b"access-control-max-age", b"86400"),
 ]
 _PREFLIGHT = (

@@ -25,9 +25,13 @@ LEVELS: Final = {
 }
 
 #: values under such a key open something
-_SECRET_KEY: Final = re.compile(r"authorization|secret|password|api_?key|private_?key|jwt|cookie")
-#: and so does such text anywhere
+_SECRET_KEY: Final = re.compile(
+    r"authorization|secret|password|api_?key|private_?key|jwt|access_?token|cookie"
+)
+#: and so does such text anywhere: credentials of HTTP …
 _SECRET_TEXT: Final = re.compile(r"(?i)\b(bearer|basic)\s+[^\s,;\"']+")
+#: … and what looks like a JWT, whose header begins with `{"` in Base64
+_JWT: Final = re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]*")
 _DEVICE_TOKEN_KEYS: Final = frozenset({"token", "device_token"})
 _DEVICE_TOKEN_SHOWN: Final = 8
 
@@ -84,7 +88,7 @@ def _redacted(key: object, value: Any) -> Any:
     if isinstance(value, Mapping):
         return {inner: _redacted(inner, each) for inner, each in value.items()}
     if isinstance(value, str):
-        return _SECRET_TEXT.sub(r"\1 [redacted]", value)
+        return _JWT.sub("[redacted]", _SECRET_TEXT.sub(r"\1 [redacted]", value))
     return value
 
 

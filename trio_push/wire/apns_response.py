@@ -10,7 +10,7 @@ from http import HTTPStatus
 from typing import Final
 
 from trio_push.errors import Refusal
-from trio_push.wire.reasons import REASONS
+from trio_push.wire.reasons import MISSING_ACCESS_TOKEN, REASONS
 
 _BODIES: Final = {name: b'{"reason":"%b"}\n' % name.encode() for name in REASONS}
 _STATUS_LINES: Final = {
@@ -25,6 +25,20 @@ def response_body(refusal: Refusal) -> bytes:
     return b'{"reason":"%b","timestamp":%d}\n' % (
         refusal.reason.name.encode(),
         refusal.timestamp_ms,
+    )
+
+
+def challenge(refusal: Refusal) -> bytes | None:
+    """What `WWW-Authenticate` says (RFC 6750, section 3); None for what needs no such header.
+
+    A request that shows nothing is told no error.
+    """
+    if refusal.status != 401:
+        return None
+    if refusal.reason is MISSING_ACCESS_TOKEN:
+        return b'Bearer realm="trio-push"'
+    return b'Bearer realm="trio-push", error="invalid_token", error_description="%b"' % (
+        str(refusal).encode("ascii")
     )
 
 

@@ -1,7 +1,8 @@
 """Every reason with which a push or a device is refused, and the HTTP status of each.
 
-The names are Apple's ("Handling notification responses from APNs"); one table, so that the
-wire, the API and the documentation can only agree.
+The names are Apple's ("Handling notification responses from APNs"), but for those of access
+tokens: Apple tells nobody how its devices prove who they are. One table, so that the wire, the API
+and the documentation can only agree.
 """
 
 from __future__ import annotations
@@ -31,6 +32,16 @@ IDLE_TIMEOUT: Final = Reason("IdleTimeout", 400, "the connection was idle for to
 INVALID_PUSH_TYPE: Final = Reason("InvalidPushType", 400, "apns-push-type is not mdm")
 MISSING_DEVICE_TOKEN: Final = Reason("MissingDeviceToken", 400, "no device token is given")
 PAYLOAD_EMPTY: Final = Reason("PayloadEmpty", 400, "the body is empty")
+MISSING_ACCESS_TOKEN: Final = Reason("MissingAccessToken", 401, "the device shows no JWT")
+INVALID_ACCESS_TOKEN: Final = Reason(
+    "InvalidAccessToken", 401, "the device's JWT is not valid on this server"
+)
+EXPIRED_ACCESS_TOKEN: Final = Reason("ExpiredAccessToken", 401, "the device's JWT has expired")
+FORBIDDEN: Final = Reason("Forbidden", 403, "the device's JWT is for another device token")
+MISSING_PROVIDER_TOKEN: Final = Reason("MissingProviderToken", 403, "the provider shows no API key")
+INVALID_PROVIDER_TOKEN: Final = Reason(
+    "InvalidProviderToken", 403, "the provider's API key is not one of this server's"
+)
 BAD_PATH: Final = Reason("BadPath", 404, "the path is not /3/device/<token>")
 METHOD_NOT_ALLOWED: Final = Reason("MethodNotAllowed", 405, "the method is not POST")
 UNREGISTERED: Final = Reason("Unregistered", 410, "the device token was unregistered")
