@@ -1,0 +1,75 @@
+"""What was delivered of late, so that a device that comes back can ask for what it missed.
+
+The kernel taking an event is not the device reading it: when a connection breaks, what was on
+its way is gone, and only the device knows from where. Bounded per token and in sum; what falls
+out at the far end moves a floor up, and who asks from below it is told that there is a gap.
+Pure; delivery adds, the session asks.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import NamedTuple
+
+from trio_push.push import Numbered
+
+
+class Missed(NamedTuple):
+    """The answer to "what came after this number": the events, and whether they are all."""
+
+    events: list[Numbered]
+    complete: bool
+
+
+class History:
+    """Delivered pushes by token, in order of their numbers."""
+
+    def __init__(self, *, per_token: int, total: int, floor: int = 0) -> None:
+        self._per_token = per_token
+        self._total = total
+        #: nothing up to this number is known any more, for any token
+        self._floor = floor
+        self._by_token: dict[str, list[Numbered]] = {}
+        #: the same for tokens whose own bound was reached; goes with the token's last entry
+        self._floors: dict[str, int] = {}
+        #: (number, token) in order of delivery; may name what is gone from `_by_token` already
+        self._order: deque[tuple[int, str]] = deque()
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def add(self, token: str, numbered: Numbered) -> None:
+        """Remember a delivery; numbers of a token only grow."""
+        shelf = self._by_token.get(token)
+        if shelf is None:
+            self._by_token[token] = [numbered]
+        else:
+            shelf.append(numbered)
+            if len(shelf) > self._per_token:
+                self._floors[token] = shelf.pop(0).seq
+        self._order.append((numbered.seq, token))
+        if len(self._order) > self._total:
+            self._forget_oldest()
+
+    def since(self, token: str, seq: int, now: float) -> Missed:
+        """What was delivered for a token after `seq` and has not expired by `now`."""
+        events = [
+            numbered
+            for numbered in self._by_token.get(token, ())
+            if numbered.seq > seq and not numbered.push.expired(now)
+        ]
+        return Missed(events, seq >= max(self._floor, self._floors.get(token, 0)))
+
+    def forget(self, token: str) -> None:
+        """The token is unregistered."""
+        self._by_token.pop(token, None)
+        self._floors.pop(token, None)
+
+    def _forget_oldest(self) -> None:
+        seq, token = self._order.popleft()
+        self._floor = max(self._floor, seq)
+        shelf = self._by_token.get(token)
+        if shelf and shelf[0].seq == seq:
+            shelf.pop(0)
+            if not shelf:
+                self.forget(token)
