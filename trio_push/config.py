@@ -234,6 +234,24 @@ class ServeSettings:
         unit="pushes",
         minimum=1,
     )
+    history_per_token: int = setting(
+        100,
+        "Delivered pushes that are kept for one device token, for a device that resumes.",
+        unit="pushes",
+        minimum=1,
+    )
+    history_total: int = setting(
+        100_000,
+        "Delivered pushes that are kept in all, for devices that resume.",
+        unit="pushes",
+        minimum=1,
+    )
+    ack_timeout_s: float = setting(
+        30 * SECONDS,
+        "Time a device has to acknowledge a push that asks for it before it is sent again.",
+        unit="s",
+        minimum=1,
+    )
     drain_s: float = setting(
         10 * SECONDS, "Time to close connections in on SIGTERM or SIGINT.", unit="s"
     )

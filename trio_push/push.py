@@ -43,6 +43,8 @@ class Push(msgspec.Struct, frozen=True, gc=False):
     event: str | None = None
     #: at most one push per (token, topic) is stored and the newest wins, as at Apple
     newest_wins: bool = False
+    #: it is delivered again until the device acknowledges it, or it expires
+    wants_ack: bool = False
 
     @property
     def slot(self) -> tuple[str, str] | None:
@@ -75,19 +77,21 @@ class State(IntEnum):
     QUEUED = 1
     STORED = 2
     IN_FLIGHT = 3
-    DELIVERED_LIVE = 4
-    DELIVERED_ON_CONNECT = 5
-    COALESCED = 6
-    EXPIRED = 7
-    DISCARDED = 8
-    RECALLED = 9
-    DROPPED_MAILBOX_FULL = 10
-    DROPPED_DEVICE_TOO_SLOW = 11
-    LOST = 12
+    AWAITING_ACK = 4
+    DELIVERED_LIVE = 5
+    DELIVERED_ON_CONNECT = 6
+    ACKNOWLEDGED = 7
+    COALESCED = 8
+    EXPIRED = 9
+    DISCARDED = 10
+    RECALLED = 11
+    DROPPED_MAILBOX_FULL = 12
+    DROPPED_DEVICE_TOO_SLOW = 13
+    LOST = 14
 
     @property
     def is_open(self) -> bool:
-        return self <= State.IN_FLIGHT
+        return self <= State.AWAITING_ACK
 
     @property
     def outcome(self) -> str:

@@ -8,11 +8,14 @@ back to the store.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import structlog
 import trio
 
 from trio_push.clock import Clock
 from trio_push.devices.connection import Connection
+from trio_push.mailbox.history import History
 from trio_push.mailbox.mailbox import Mailbox, Torn
 from trio_push.mailbox.offline import Offline
 from trio_push.push import Numbered, State
@@ -37,6 +40,8 @@ class Delivery:
         ledger: Ledger,
         directory: Directory,
         offline: Offline,
+        history: History,
+        ack_timeout_s: float,
         write_timeout_s: float,
         mailbox_capacity: int,
     ) -> None:
@@ -44,6 +49,8 @@ class Delivery:
         self._ledger = ledger
         self._directory = directory
         self._offline = offline
+        self._history = history
+        self._ack_timeout_s = ack_timeout_s
         self._write_timeout_s = write_timeout_s
         self._capacity = mailbox_capacity
         self._nursery: trio.Nursery | None = None
@@ -51,6 +58,8 @@ class Delivery:
         self.waiting: set[Connection] = set()
         #: devices cut because they did not take what was written
         self.cut_slow = 0
+        #: pushes sent again to devices that resumed
+        self.replayed = 0
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Home of the drain tasks; ends only by being cancelled."""
@@ -79,7 +88,7 @@ class Delivery:
             self.disconnect(connection)
             raise DeviceGone from None
         if taken == len(frame):
-            return State.DELIVERED_LIVE
+            return self.arrived(connection.token, numbered, State.DELIVERED_LIVE)
         return self.queue(connection, numbered, frame[taken:])
 
     def queue(self, connection: Connection, numbered: Numbered, rest: bytes) -> State:
@@ -106,11 +115,20 @@ class Delivery:
         if taken < len(data):
             self._wait(connection, 0, Torn(data[taken:]))
 
-    def catch_up(self, connection: Connection, seq: int) -> None:
-        """Give a device that has just come what is stored for it."""
-        if self._offline.store.first(connection.token) is None:
+    def arrived(self, token: str, numbered: Numbered, outcome: State) -> State:
+        """The device has taken the whole of a push: what it is now."""
+        if numbered.push.wants_ack:
+            return self._offline.await_ack(numbered, self._clock.wall() + self._ack_timeout_s)
+        if numbered.push.storable:
+            self._history.add(token, numbered)
+        return outcome
+
+    def catch_up(self, connection: Connection, seq: int, missed: Sequence[Numbered] = ()) -> None:
+        """Give a device that has just come what it missed and what is stored for it."""
+        if not missed and self._offline.store.first(connection.token) is None:
             return
         connection.mailbox = Mailbox(self._capacity, seq)
+        connection.mailbox.replay.extend(missed)
         connection.mailbox.overflowed = True
         self.waiting.add(connection)
         if not self._pump(connection):
@@ -157,7 +175,8 @@ class Delivery:
                     return False
                 mailbox.torn = None
                 if torn.numbered is not None:
-                    self._ledger.move(State.IN_FLIGHT, torn.outcome)
+                    state = self.arrived(connection.token, torn.numbered, torn.outcome)
+                    self._ledger.move(State.IN_FLIGHT, state)
         except WOULD_BLOCK:
             return False
         except OSError:
@@ -178,6 +197,8 @@ class Delivery:
             self._fly(connection, mailbox, numbered, State.DELIVERED_LIVE)
             return True
         while (held := self._offline.store.first(connection.token)) is not None:
+            if mailbox.replay and mailbox.replay[0].seq < held.seq:
+                break
             if held.push.expired(now):
                 self._offline.take(held, State.EXPIRED)
                 continue
@@ -185,6 +206,11 @@ class Delivery:
             waited = held.seq < mailbox.opened_at
             outcome = State.DELIVERED_ON_CONNECT if waited else State.DELIVERED_LIVE
             self._fly(connection, mailbox, Numbered(held.seq, held.push), outcome)
+            return True
+        if mailbox.replay:
+            missed = mailbox.replay.popleft()
+            mailbox.torn = Torn(connection.transport.frame(missed.seq, missed.push))
+            self.replayed += 1
             return True
         return False
 

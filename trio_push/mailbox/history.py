@@ -3,7 +3,7 @@
 The kernel taking an event is not the device reading it: when a connection breaks, what was on
 its way is gone, and only the device knows from where. Bounded per token and in sum; what falls
 out at the far end moves a floor up, and who asks from below it is told that there is a gap.
-Pure; delivery adds, the session asks.
+Pure; delivery adds, the router asks.
 """
 
 from __future__ import annotations
@@ -22,41 +22,50 @@ class Missed(NamedTuple):
 
 
 class History:
-    """Delivered pushes by token, in order of their numbers."""
+    """Delivered pushes by token, in the order in which they were delivered."""
 
     def __init__(self, *, per_token: int, total: int, floor: int = 0) -> None:
         self._per_token = per_token
         self._total = total
         #: nothing up to this number is known any more, for any token
         self._floor = floor
-        self._by_token: dict[str, list[Numbered]] = {}
-        #: the same for tokens whose own bound was reached; goes with the token's last entry
+        #: deliveries so far: a mark that tells what was delivered before a connection came
+        self.mark = 0
+        #: token → (mark, push) of each delivery
+        self._by_token: dict[str, list[tuple[int, Numbered]]] = {}
+        #: the floor of tokens whose own bound was reached; goes with the token's last entry
         self._floors: dict[str, int] = {}
-        #: (number, token) in order of delivery; may name what is gone from `_by_token` already
+        #: (mark, token) of each delivery; may name what is gone from `_by_token` already
         self._order: deque[tuple[int, str]] = deque()
 
     def __len__(self) -> int:
         return len(self._order)
 
     def add(self, token: str, numbered: Numbered) -> None:
-        """Remember a delivery; numbers of a token only grow."""
+        """Remember a delivery; the numbers of a token only grow."""
+        self.mark += 1
         shelf = self._by_token.get(token)
         if shelf is None:
-            self._by_token[token] = [numbered]
+            self._by_token[token] = [(self.mark, numbered)]
         else:
-            shelf.append(numbered)
+            shelf.append((self.mark, numbered))
             if len(shelf) > self._per_token:
-                self._floors[token] = shelf.pop(0).seq
-        self._order.append((numbered.seq, token))
+                self._floors[token] = shelf.pop(0)[1].seq
+        self._order.append((self.mark, token))
         if len(self._order) > self._total:
             self._forget_oldest()
 
-    def since(self, token: str, seq: int, now: float) -> Missed:
-        """What was delivered for a token after `seq` and has not expired by `now`."""
+    def since(self, token: str, seq: int, now: float, *, before: int | None = None) -> Missed:
+        """What was delivered for a token after the number `seq` and has not expired by `now`.
+
+        With `before`, only what was delivered before that mark.
+        """
         events = [
             numbered
-            for numbered in self._by_token.get(token, ())
-            if numbered.seq > seq and not numbered.push.expired(now)
+            for mark, numbered in self._by_token.get(token, ())
+            if numbered.seq > seq
+            and (before is None or mark <= before)
+            and not numbered.push.expired(now)
         ]
         return Missed(events, seq >= max(self._floor, self._floors.get(token, 0)))
 
@@ -66,10 +75,10 @@ class History:
         self._floors.pop(token, None)
 
     def _forget_oldest(self) -> None:
-        seq, token = self._order.popleft()
-        self._floor = max(self._floor, seq)
+        mark, token = self._order.popleft()
         shelf = self._by_token.get(token)
-        if shelf and shelf[0].seq == seq:
-            shelf.pop(0)
-            if not shelf:
-                self.forget(token)
+        if shelf is None or shelf[0][0] != mark:
+            return
+        self._floor = max(self._floor, shelf.pop(0)[1].seq)
+        if not shelf:
+            self.forget(token)

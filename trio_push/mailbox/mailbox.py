@@ -8,6 +8,7 @@ or the order would be lost: `overflowed`.
 
 from __future__ import annotations
 
+from collections import deque
 from typing import NamedTuple
 
 import trio
@@ -25,15 +26,17 @@ class Torn(NamedTuple):
 
 
 class Mailbox:
-    """The queue of one token, in order: `torn`, then the channel, then the store."""
+    """The queue of one token: `torn`, then the channel, then `replay` and the store by number."""
 
-    __slots__ = ("_receive", "_send", "opened_at", "overflowed", "torn")
+    __slots__ = ("_receive", "_send", "opened_at", "overflowed", "replay", "torn")
 
     def __init__(self, capacity: int, opened_at: int, torn: Torn | None = None) -> None:
         self._send, self._receive = trio.open_memory_channel[Numbered](capacity)
         #: sequence number; what lies in the store with a lower one waited for the device to come
         self.opened_at = opened_at
         self.torn = torn
+        #: what the device had been sent before and has missed: no news to the ledger
+        self.replay: deque[Numbered] = deque()
         #: later pushes lie in the store: nothing may enter the channel before they have left it
         self.overflowed = False
 

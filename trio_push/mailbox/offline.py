@@ -34,10 +34,14 @@ class Offline:
             if older.seq > seq:
                 return State.COALESCED
             self.take(older, State.COALESCED)
-        elif not returned and self.store.count(push.token) >= self._per_token:
+        elif not returned and self.is_full(push.token):
             return State.DROPPED_MAILBOX_FULL
         self.store.put(Held(seq, push))
         return State.STORED
+
+    def is_full(self, token: str) -> bool:
+        """Whether no more pushes may wait for this device, or for its acknowledgement."""
+        return self.store.count(token) >= self._per_token
 
     def displace(self, push: Push) -> None:
         """A newer push was accepted: the older one held in its slot, if any, is coalesced."""
@@ -45,9 +49,17 @@ class Offline:
         if older is not None:
             self.take(older, State.COALESCED)
 
+    def await_ack(self, numbered: Numbered, resend_at: float) -> State:
+        """The device has the push: hold it until it says so, or `resend_at` (epoch seconds)."""
+        seq, push = numbered
+        if self.store.displaced_by(push) is not None:
+            return State.COALESCED
+        self.store.put(Held(seq, push, State.AWAITING_ACK, resend_at=resend_at))
+        return State.AWAITING_ACK
+
     def take(self, held: Held, into: State) -> bool:
         """Take a held push out and write down what it is now; False when it is gone already."""
         if not self.store.remove(held):
             return False
-        self._ledger.move(State.DELAYED if held.delayed else State.STORED, into)
+        self._ledger.move(held.state, into)
         return True

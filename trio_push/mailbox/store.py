@@ -1,4 +1,4 @@
-"""What is held: pushes stored for devices that are not there, and pushes that are not due.
+"""What is held: pushes not due, pushes for devices that are not there, pushes to be acknowledged.
 
 The router puts pushes in, connections and timers take them out. Held in memory; every
 operation is done when it returns. No trio, `now` is an argument.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from trio_push.mailbox.time_index import TimeIndex
-from trio_push.push import Push
+from trio_push.push import Push, State
 
 #: Within a token: the slot of a push that replaces older ones, else its own number.
 Key = tuple[str, str] | int
@@ -21,17 +21,25 @@ class Timer(Protocol):
     def cancel(self) -> None: ...
 
 
+#: The states in which a push is held.
+HELD = (State.STORED, State.DELAYED, State.AWAITING_ACK)
+
+
 class Held:
-    """One held push: its number, and while it is due soon the timer that waits for it."""
+    """One held push: why it is held, its number, and while it is due soon its timer."""
 
-    __slots__ = ("delayed", "push", "seq", "timer")
+    __slots__ = ("push", "resend_at", "seq", "state", "timer")
 
-    def __init__(self, seq: int, push: Push, *, delayed: bool = False) -> None:
+    def __init__(
+        self, seq: int, push: Push, state: State = State.STORED, *, resend_at: float = 0.0
+    ) -> None:
         #: orders the pushes held for a token; unique there (a broadcast shares it among tokens)
         self.seq = seq
         self.push = push
-        #: waits for its time (not_before) and not for its device
-        self.delayed = delayed
+        #: DELAYED waits for its time, STORED for its device, AWAITING_ACK for its word
+        self.state = state
+        #: epoch seconds at which a push that AWAITING_ACK is sent again
+        self.resend_at = resend_at
         self.timer: Timer | None = None
 
     @property
@@ -39,47 +47,43 @@ class Held:
         return self.push.slot or self.seq
 
     def __repr__(self) -> str:
-        state = "delayed" if self.delayed else "stored"
-        return f"<Held {state} {self.seq} {self.push.id} for {self.push.token[:8]}>"
-
-
-Shelves = dict[str, dict[Key, Held]]
+        return f"<Held {self.state.name} {self.seq} {self.push.id} for {self.push.token[:8]}>"
 
 
 class Store:
     """Held pushes by token, by id, by expiry and by due time.
 
-    In each slot of a token lies one push, whether stored or delayed: `displaced_by` names
-    the older one that a newer has to put out first.
+    In each slot of a token lies one push, whatever it waits for: `displaced_by` names the older
+    one that a newer has to put out first.
     """
 
     def __init__(self) -> None:
-        self._stored: Shelves = {}
-        self._delayed: Shelves = {}
+        self._shelves: dict[State, dict[str, dict[Key, Held]]] = {state: {} for state in HELD}
+        #: how many are held, by state
+        self.counts: dict[State, int] = dict.fromkeys(HELD, 0)
         self._by_id: dict[str, Held | dict[Held, None]] = {}
         self._expiry: TimeIndex[Held] = TimeIndex()
         self._due: TimeIndex[Held] = TimeIndex()
-        self.stored = 0
-        self.delayed = 0
+        self._unacknowledged: TimeIndex[Held] = TimeIndex()
 
     def __len__(self) -> int:
-        return self.stored + self.delayed
+        return sum(self.counts.values())
 
     # -- putting in and taking out
 
     def put(self, held: Held) -> None:
         """Hold a push. Its slot must be free; older numbers than those there go in front."""
-        shelves = self._shelves(held)
+        shelves = self._shelves[held.state]
         shelf = shelves.setdefault(held.push.token, {})
         in_order = not shelf or next(reversed(shelf.values())).seq < held.seq
         shelf[held.key] = held
         if not in_order:
             shelves[held.push.token] = dict(sorted(shelf.items(), key=lambda item: item[1].seq))
-        if held.delayed:
-            self.delayed += 1
+        self.counts[held.state] += 1
+        if held.state is State.DELAYED:
             self._due.add(held.push.not_before, held)
-        else:
-            self.stored += 1
+        elif held.state is State.AWAITING_ACK:
+            self._unacknowledged.add(held.resend_at, held)
         if held.push.storable:
             self._expiry.add(held.push.expires_at, held)
         self._index_id(held)
@@ -88,16 +92,16 @@ class Store:
         """Hold a push no longer; stops its timer. False when it was gone already."""
         if not self.holds(held):
             return False
-        shelves = self._shelves(held)
+        shelves = self._shelves[held.state]
         shelf = shelves[held.push.token]
         del shelf[held.key]
         if not shelf:
             del shelves[held.push.token]
-        if held.delayed:
-            self.delayed -= 1
+        self.counts[held.state] -= 1
+        if held.state is State.DELAYED:
             self._due.discard(held.push.not_before, held)
-        else:
-            self.stored -= 1
+        elif held.state is State.AWAITING_ACK:
+            self._unacknowledged.discard(held.resend_at, held)
         self._expiry.discard(held.push.expires_at, held)
         self._forget_id(held)
         if held.timer is not None:
@@ -111,33 +115,41 @@ class Store:
         slot = push.slot
         if slot is None:
             return None
-        for shelves in (self._stored, self._delayed):
+        for shelves in self._shelves.values():
             shelf = shelves.get(push.token)
             if shelf is not None and slot in shelf:
                 return shelf[slot]
         return None
 
     def holds(self, held: Held) -> bool:
-        shelf = self._shelves(held).get(held.push.token)
+        shelf = self._shelves[held.state].get(held.push.token)
         return shelf is not None and shelf.get(held.key) is held
 
     def first(self, token: str) -> Held | None:
         """The oldest push stored for a token."""
-        shelf = self._stored.get(token)
+        shelf = self._shelves[State.STORED].get(token)
         return next(iter(shelf.values())) if shelf else None
 
     def count(self, token: str) -> int:
-        """How many pushes are stored for a token."""
-        return len(self._stored.get(token, ()))
+        """How many pushes wait for a token's device, or for its acknowledgement."""
+        stored = len(self._shelves[State.STORED].get(token, ()))
+        return stored + len(self._shelves[State.AWAITING_ACK].get(token, ()))
 
-    def of(self, token: str) -> list[Held]:
-        """All that is held for a token: stored ones in order, then delayed ones."""
-        return [held for shelves in (self._stored, self._delayed)
-                for held in shelves.get(token, {}).values()]  # fmt: skip
+    def of(self, token: str, *states: State) -> list[Held]:
+        """What is held for a token in these states (all: none named), each in order."""
+        return [
+            held
+            for state in states or HELD
+            for held in self._shelves[state].get(token, {}).values()
+        ]
 
     def everything(self) -> list[Held]:
-        return [held for shelves in (self._stored, self._delayed)
-                for shelf in shelves.values() for held in shelf.values()]  # fmt: skip
+        return [
+            held
+            for shelves in self._shelves.values()
+            for shelf in shelves.values()
+            for held in shelf.values()
+        ]
 
     def with_id(self, push_id: str) -> list[Held]:
         entry = self._by_id.get(push_id)
@@ -161,10 +173,14 @@ class Store:
         """
         return self._due.pop_second(until, limit)
 
-    # -- inside
+    def pop_unacknowledged(self, now: float) -> list[Held]:
+        """The pushes of the earliest second that is over in which an acknowledgement was due.
 
-    def _shelves(self, held: Held) -> Shelves:
-        return self._delayed if held.delayed else self._stored
+        They remain held; the caller sends each again that it still finds `holds`.
+        """
+        return self._unacknowledged.pop_second(now - 1)
+
+    # -- inside
 
     def _index_id(self, held: Held) -> None:
         entry = self._by_id.setdefault(held.push.id, held)

@@ -1,4 +1,4 @@
-"""What time does to held pushes: those that are due are released, those too old expire.
+"""What time does to held pushes: they are released when due, expire, or are sent again.
 
 A push that is due soon is one task with one cancel scope, so that recalling or replacing it
 is cancelling its scope. A task costs 3 KB, so those due later wait in the store's due index
@@ -32,11 +32,18 @@ SLICE = 200
 class Delay:
     """Holds pushes until they are due. `run` owns the timers."""
 
-    def __init__(self, clock: Clock, offline: Offline, release: Callable[[Held], None]) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        offline: Offline,
+        release: Callable[[Held], None],
+        resend: Callable[[Held], None],
+    ) -> None:
         self._clock = clock
         self._offline = offline
         self._store = offline.store
         self._release = release
+        self._resend = resend
         self._nursery: trio.Nursery | None = None
         self.timers = 0
         #: heap of what is due soon (when, number); a recalled one stays until its time
@@ -46,7 +53,7 @@ class Delay:
         """Release and expire; ends only by being cancelled, which leaves what is held held."""
         async with trio.open_nursery() as self._nursery:
             try:
-                self._nursery.start_soon(self._expire)
+                self._nursery.start_soon(self._each_second)
                 task_status.started()
                 await self._feed()
             finally:
@@ -124,13 +131,22 @@ class Delay:
                 self._release(held)
                 return
 
-    # -- expired
+    # -- too late, or not acknowledged in time
 
-    async def _expire(self) -> None:
+    async def _each_second(self) -> None:
         while True:
             await trio.sleep(TICK_S)
             while batch := self._store.pop_expired(self._clock.wall()):
-                for i, held in enumerate(batch):
-                    if i % SLICE == SLICE - 1:
-                        await trio.lowlevel.checkpoint()
-                    self._offline.take(held, State.EXPIRED)
+                await self._visit(batch, self._expire)
+            while batch := self._store.pop_unacknowledged(self._clock.wall()):
+                await self._visit(batch, self._resend)
+
+    async def _visit(self, batch: list[Held], do: Callable[[Held], None]) -> None:
+        for i, held in enumerate(batch):
+            if i % SLICE == SLICE - 1:
+                await trio.lowlevel.checkpoint()
+            if self._store.holds(held):
+                do(held)
+
+    def _expire(self, held: Held) -> None:
+        self._offline.take(held, State.EXPIRED)

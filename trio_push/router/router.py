@@ -17,6 +17,7 @@ from trio_push.config import ServeSettings
 from trio_push.devices.connection import Connection, Transport
 from trio_push.devices.delivery import Delivery, DeviceGone
 from trio_push.errors import Refusal
+from trio_push.mailbox.history import History, Missed
 from trio_push.mailbox.offline import Offline
 from trio_push.mailbox.store import Held, Store
 from trio_push.push import Numbered, Push, State
@@ -47,13 +48,18 @@ class Router:
         self._directory = directory
         self._store = Store()
         self._offline = Offline(self._store, ledger, per_token=settings.store_per_token)
-        self._delay = Delay(clock, self._offline, self._release)
+        self._history = History(per_token=settings.history_per_token, total=settings.history_total)
+        self._delay = Delay(clock, self._offline, self._release, self._resend)
+        #: set when a push with the id is acknowledged; for those who wait for it
+        self._acknowledged: dict[str, trio.Event] = {}
         self._seq = 0
         self.delivery = Delivery(
             clock=clock,
             ledger=ledger,
             directory=directory,
             offline=self._offline,
+            history=self._history,
+            ack_timeout_s=settings.ack_timeout_s,
             write_timeout_s=settings.write_timeout_s,
             mailbox_capacity=settings.mailbox_capacity,
         )
@@ -101,7 +107,7 @@ class Router:
             self._offline.displace(push)
         if delayed:
             self._seq += 1
-            self._delay.hold(Held(self._seq, push, delayed=True))
+            self._delay.hold(Held(self._seq, push, State.DELAYED))
             state = State.DELAYED
         else:
             state = self._place(push)
@@ -110,6 +116,8 @@ class Router:
 
     def _place(self, push: Push) -> State:
         """Bring a push that is due to its device or into the store."""
+        if push.wants_ack and self._offline.is_full(push.token):
+            return State.DROPPED_MAILBOX_FULL
         self._seq += 1
         numbered = Numbered(self._seq, push)
         connection = self._directory.get(push.token)
@@ -126,6 +134,11 @@ class Router:
         self._store.remove(held)
         state = State.EXPIRED if push.expired(self._clock.wall()) else self._place(push)
         self._ledger.move(State.DELAYED, state)
+
+    def _resend(self, held: Held) -> None:
+        """No acknowledgement came in time: send the push anew, or wait for its device."""
+        self._store.remove(held)
+        self._ledger.move(State.AWAITING_ACK, self._place(held.push))
 
     # -- one push for all
 
@@ -147,6 +160,8 @@ class Router:
         """Encode once per transport and write to each device; the hot loop of a fan-out."""
         # A number per slice, so that pushes routed between two slices keep their order.
         self._seq += 1
+        everyones = Numbered(self._seq, push)
+        remember = push.storable
         frames: dict[Transport, bytes] = {}
         delivered = 0
         for connection in connections:
@@ -163,6 +178,8 @@ class Router:
                     continue
                 if taken == len(frame):
                     delivered += 1
+                    if remember:
+                        self._history.add(connection.token, everyones)
                     continue
                 rest = frame[taken:]
             else:
@@ -176,14 +193,59 @@ class Router:
 
     # -- devices
 
-    def attach(self, connection: Connection) -> None:
-        """A device has come: it replaces an older connection and gets what is stored for it."""
+    def attach(self, connection: Connection, last_seen: int | None = None) -> bool:
+        """A device has come: it replaces an older connection and gets what waits for it.
+
+        `last_seen` is the number of the last event it has: what it was sent after that is sent
+        again. Returns whether that is all there was; True for a device that does not ask.
+        """
         older = self._directory.get(connection.token)
         if older is not None:
             self.delivery.disconnect(older)
         self._directory.attach(connection)
         self._seq += 1
-        self.delivery.catch_up(connection, self._seq)
+        return self._catch_up(connection, last_seen)
+
+    def _catch_up(self, connection: Connection, last_seen: int | None) -> bool:
+        """Nothing of this waits, so what arrives live comes after it, and nothing twice."""
+        token, missed = connection.token, Missed([], complete=True)
+        if last_seen is not None:
+            self.acknowledge_until(token, last_seen)
+            missed = self._history.since(token, last_seen, self._clock.wall())
+        for held in self._store.of(token, State.AWAITING_ACK):
+            if self._offline.take(held, State.STORED):
+                self._store.put(Held(held.seq, held.push))
+        self.delivery.catch_up(connection, self._seq, missed.events)
+        return missed.complete
+
+    # -- acknowledgements
+
+    def acknowledge(self, token: str, push_id: str) -> bool:
+        """The device has the push; False when nothing with that id awaits its word."""
+        mine = [held for held in self._store.with_id(push_id) if held.push.token == token]
+        return sum(self._acknowledge(held) for held in mine) > 0
+
+    def acknowledge_until(self, token: str, seq: int) -> None:
+        """The device has every event up to this number."""
+        for held in self._store.of(token, State.AWAITING_ACK):
+            if held.seq <= seq:
+                self._acknowledge(held)
+
+    def _acknowledge(self, held: Held) -> bool:
+        if held.state is State.DELAYED or not self._offline.take(held, State.ACKNOWLEDGED):
+            return False
+        waiter = self._acknowledged.pop(held.push.id, None)
+        if waiter is not None:
+            waiter.set()
+        return True
+
+    async def wait_acknowledged(self, push_id: str) -> None:
+        """Until a push with this id is acknowledged. Call it before the push is submitted."""
+        waiter = self._acknowledged.setdefault(push_id, trio.Event())
+        try:
+            await waiter.wait()
+        finally:
+            self._acknowledged.pop(push_id, None)
 
     # -- what is held
 
@@ -193,11 +255,11 @@ class Router:
 
     def stored(self, token: str) -> list[Push]:
         """The pushes held for a token that are due."""
-        return [held.push for held in self._store.of(token) if not held.delayed]
+        return [held.push for held in self._store.of(token, State.STORED, State.AWAITING_ACK)]
 
     def delayed(self, token: str) -> int:
         """How many pushes held for a token are not due yet."""
-        return sum(held.delayed for held in self._store.of(token))
+        return len(self._store.of(token, State.DELAYED))
 
     def check_room(self, push: Push) -> None:
         """Raise Refusal when the push would have to be held and no more may be."""
@@ -223,6 +285,7 @@ class Router:
             self.delivery.disconnect(connection)
         for held in self._store.of(token):
             self._offline.take(held, State.RECALLED)
+        self._history.forget(token)
         return since
 
     def register(self, token: str) -> None:
@@ -232,7 +295,6 @@ class Router:
     def held(self) -> dict[State, int]:
         """What really lies in the rooms, for the books to be compared with."""
         return {
-            State.DELAYED: self._store.delayed,
-            State.STORED: self._store.stored,
+            **self._store.counts,
             **self.delivery.held(),
         }

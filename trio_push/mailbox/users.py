@@ -1,0 +1,48 @@
+"""Which devices belong to which user. Pure; filled when devices connect, asked by the API."""
+
+from __future__ import annotations
+
+
+class TooManyDevices(Exception):
+    """A user has as many devices as one may have."""
+
+
+class Users:
+    """User → device tokens, in order of coming; each token belongs to one user at most."""
+
+    def __init__(self, *, per_user: int) -> None:
+        self._per_user = per_user
+        self._tokens: dict[str, dict[str, None]] = {}
+        self._user: dict[str, str] = {}
+
+    def __len__(self) -> int:
+        return len(self._tokens)
+
+    def enrol(self, user: str, token: str) -> None:
+        """The token is the user's from now on. Raises TooManyDevices."""
+        if self._user.get(token) == user:
+            return
+        tokens = self._tokens.get(user, {})
+        if len(tokens) >= self._per_user:
+            raise TooManyDevices(user)
+        self.remove(token)
+        self._tokens.setdefault(user, {})[token] = None
+        self._user[token] = user
+
+    def remove(self, token: str) -> None:
+        user = self._user.pop(token, None)
+        if user is None:
+            return
+        tokens = self._tokens[user]
+        del tokens[token]
+        if not tokens:
+            del self._tokens[user]
+
+    def tokens(self, user: str) -> list[str]:
+        """The user's devices; none for a user who is not known."""
+        return list(self._tokens.get(user, ()))
+
+    def others(self, token: str) -> list[str]:
+        """The other devices of the user whom the token belongs to."""
+        user = self._user.get(token)
+        return [] if user is None else [other for other in self._tokens[user] if other != token]
