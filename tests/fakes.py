@@ -23,6 +23,8 @@ class FakeDevice(Connection):
         self.room = room
         self.gone = False
         self.is_closed = False
+        #: what the router said when the device came
+        self.resumed_completely: bool | None = None
         self._changed = trio.Event()
 
     @property
@@ -60,24 +62,24 @@ class FakeDevice(Connection):
         changed, self._changed = self._changed, trio.Event()
         changed.set()
 
-    @property
-    def events(self) -> list[bytes]:
-        """The data of every whole event that the device has."""
+    def _fields(self, name: bytes) -> list[bytes]:
+        """The values of a field in every whole event that the device has."""
         blocks = self.taken.split(b"\n\n")[:-1]
+        prefix = name + b": "
         return [
-            line.removeprefix(b"data: ")
+            line.removeprefix(prefix)
             for block in blocks
             for line in block.split(b"\n")
-            if line.startswith(b"data: ")
+            if line.startswith(prefix)
         ]
 
     @property
+    def events(self) -> list[bytes]:
+        return self._fields(b"data")
+
+    @property
     def seqs(self) -> list[int]:
-        return [
-            int(line.rpartition(b":")[2])
-            for line in self.taken.split(b"\n")
-            if line.startswith(b"id: ")
-        ]
+        return [int(event_id.rpartition(b":")[2]) for event_id in self._fields(b"id")]
 
 
 def push(payload: bytes = b"x", token: str = "aa", ttl_s: float = 3600, **more: object) -> Push:

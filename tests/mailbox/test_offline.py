@@ -22,13 +22,12 @@ class Books:
     def keep(self, seq: int, push: Push, *, returned: bool = False) -> State:
         state = self.offline.keep(Numbered(seq, push), returned=returned)
         self.ledger.enter(state)
-        held = {State.STORED: self.store.stored, State.DELAYED: self.store.delayed}
-        books = self.ledger.snapshot(dict.fromkeys(State, 0) | held)
+        books = self.ledger.snapshot(dict.fromkeys(State, 0) | self.store.counts)
         assert books["balanced"], books
         return state
 
     def hold(self, seq: int, push: Push) -> Held:
-        held = Held(seq, push, delayed=True)
+        held = Held(seq, push, State.DELAYED)
         self.store.put(held)
         self.ledger.enter(State.DELAYED)
         return held
@@ -78,7 +77,7 @@ def test_a_stored_push_takes_the_slot_of_a_delayed_one() -> None:
     books.hold(1, push(b"old", not_before=T0 + 5, **SLOT))
     assert books.keep(2, push(b"new", **SLOT)) is State.STORED
     assert books.ledger.counts[State.COALESCED] == 1
-    assert books.store.delayed == 0
+    assert books.store.counts[State.DELAYED] == 0
 
 
 def test_displace() -> None:
@@ -103,3 +102,21 @@ def test_take_writes_it_down_once(delayed: bool) -> None:
     assert not books.offline.take(held, State.EXPIRED)
     assert books.ledger.counts[State.RECALLED] == 1
     assert sum(books.ledger.counts) == books.ledger.accepted == 1
+
+
+def test_a_push_that_awaits_its_ack_takes_a_place_and_a_slot() -> None:
+    books = Books(per_token=1)
+    assert books.offline.await_ack(Numbered(1, push(wants_ack=True, **SLOT)), T0 + 30) is (
+        State.AWAITING_ACK
+    )
+    books.ledger.enter(State.AWAITING_ACK)
+    assert books.offline.is_full("aa")
+    assert books.keep(2, push()) is State.DROPPED_MAILBOX_FULL
+    assert books.keep(3, push(**SLOT)) is State.STORED
+    assert books.ledger.counts[State.COALESCED] == 1
+
+
+def test_a_push_that_arrives_after_a_newer_took_its_slot_is_not_waited_for() -> None:
+    books = Books()
+    books.keep(2, push(b"new", **SLOT))
+    assert books.offline.await_ack(Numbered(1, push(b"old", **SLOT)), T0 + 30) is State.COALESCED

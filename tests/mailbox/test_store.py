@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from tests.fakes import T0, push
-from trio_push.mailbox.store import Held, Store
-from trio_push.push import Push
+from trio_push.mailbox.store import HELD, Held, Store
+from trio_push.push import Push, State
 
 TOKENS = ["aa", "bb"]
 
@@ -45,6 +45,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.now = T0
         self.unexpired: set[Held] = set()
         self.undue: set[Held] = set()
+        self.unacknowledged: set[Held] = set()
 
     def put(self, held: Held) -> None:
         older = self.store.displaced_by(held.push)
@@ -59,10 +60,12 @@ class StoreMachine(RuleBasedStateMachine):
         self.model.append(held)
         self.unexpired.add(held)
         self.undue.add(held)
+        self.unacknowledged.add(held)
 
-    @rule(push=pushes, delayed=st.booleans())
-    def put_one(self, push: Push, delayed: bool) -> None:
-        self.put(Held(next(self.numbers), push, delayed=delayed))
+    @rule(push=pushes, state=st.sampled_from(HELD), resend_after=st.sampled_from([0.5, 4]))
+    def put_one(self, push: Push, state: State, resend_after: float) -> None:
+        resend_at = self.now + resend_after
+        self.put(Held(next(self.numbers), push, state, resend_at=resend_at))
 
     @rule(push=pushes)
     def put_for_all_with_one_number(self, push: Push) -> None:
@@ -109,21 +112,32 @@ class StoreMachine(RuleBasedStateMachine):
             for held in batch:
                 assert self.store.holds(held)
                 self.undue.remove(held)
-        late = [h for h in self.model if h.delayed and h in self.undue]
+        late = [h for h in self.model if h.state is State.DELAYED and h in self.undue]
         assert all(int(h.push.not_before) > self.now for h in late)
+
+    @rule()
+    def pop_unacknowledged(self) -> None:
+        while batch := self.store.pop_unacknowledged(self.now):
+            for held in batch:
+                assert self.store.holds(held)
+                self.unacknowledged.remove(held)
+        waiting = [h for h in self.model if h.state is State.AWAITING_ACK]
+        late = [h for h in waiting if h in self.unacknowledged]
+        assert all(h.resend_at > self.now - 2 for h in late)
 
     @invariant()
     def agree(self) -> None:
         store, model = self.store, self.model
-        assert store.delayed == sum(held.delayed for held in model)
-        assert store.stored == len(model) - store.delayed
+        for state in HELD:
+            assert store.counts[state] == sum(held.state is state for held in model)
         assert len(store) == len(model)
         assert set(store.everything()) == set(model)
         assert all(store.holds(held) for held in model)
         for token in TOKENS:
             mine = [held for held in model if held.push.token == token]
-            stored = sorted((h for h in mine if not h.delayed), key=lambda h: h.seq)
-            assert store.count(token) == len(stored)
+            stored = sorted((h for h in mine if h.state is State.STORED), key=lambda h: h.seq)
+            assert store.of(token, State.STORED) == stored
+            assert store.count(token) == sum(h.state is not State.DELAYED for h in mine)
             assert store.first(token) is (stored[0] if stored else None)
             assert store.of(token)[: len(stored)] == stored
             assert set(store.of(token)) == set(mine)
@@ -135,8 +149,10 @@ class StoreMachine(RuleBasedStateMachine):
         """Nothing is left behind when all is taken out."""
         for held in list(self.model):
             self.store.remove(held)
-        assert self.store._stored == self.store._delayed == self.store._by_id == {}
-        assert len(self.store._expiry) == len(self.store._due) == 0
+        assert not any(self.store._shelves.values())
+        assert self.store._by_id == {}
+        indexes = (self.store._expiry, self.store._due, self.store._unacknowledged)
+        assert [len(index) for index in indexes] == [0, 0, 0]
 
 
 def _fields(push: Push) -> dict[str, object]:
@@ -164,7 +180,6 @@ def test_expiry_is_not_early() -> None:
     assert store.pop_expired(T0 + 6) == [held]
 
 
-@pytest.mark.parametrize("delayed", [False, True])
-def test_repr_says_which(delayed: bool) -> None:
-    held = Held(3, push(b"name"), delayed=delayed)
-    assert repr(held) == f"<Held {'delayed' if delayed else 'stored'} 3 name for aa>"
+@pytest.mark.parametrize("state", HELD)
+def test_repr_says_which(state: State) -> None:
+    assert repr(Held(3, push(b"name"), state)) == f"<Held {state.name} 3 name for aa>"

@@ -1,0 +1,67 @@
+"""The history against a list that forgets nothing."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.fakes import T0, push
+from trio_push.mailbox.history import History
+from trio_push.push import Numbered
+
+
+def filled(per_token: int, total: int, deliveries: list[str]) -> History:
+    history = History(per_token=per_token, total=total)
+    for seq, token in enumerate(deliveries, start=1):
+        history.add(token, Numbered(seq, push(token=token)))
+    return history
+
+
+@given(
+    deliveries=st.lists(st.sampled_from(["aa", "bb", "cc"]), max_size=40),
+    per_token=st.integers(1, 6),
+    total=st.integers(1, 15),
+    seen=st.integers(0, 45),
+)
+def test_what_it_calls_complete_is_complete(
+    deliveries: list[str], per_token: int, total: int, seen: int
+) -> None:
+    history = filled(per_token, total, deliveries)
+    assert len(history) <= total
+    for token in "aa", "bb", "cc", "dd":
+        numbers = [seq for seq, to in enumerate(deliveries, start=1) if to == token]
+        expected = [seq for seq in numbers if seq > seen]
+        missed = history.since(token, seen, T0)
+        got = [numbered.seq for numbered in missed.events]
+        assert got == expected[len(expected) - len(got) :]
+        if missed.complete:
+            assert got == expected
+        if len(deliveries) <= total and len(numbers) <= per_token:
+            assert missed.complete
+
+
+def test_expired_pushes_are_not_given_again() -> None:
+    history = History(per_token=5, total=5)
+    history.add("aa", Numbered(1, push(b"old", ttl_s=5)))
+    history.add("aa", Numbered(2, push(b"new", ttl_s=50)))
+    assert [n.seq for n in history.since("aa", 0, T0 + 10).events] == [2]
+
+
+def test_only_what_was_delivered_before_a_mark() -> None:
+    history = filled(5, 5, ["aa", "aa"])
+    mark = history.mark
+    history.add("aa", Numbered(3, push()))
+    assert [n.seq for n in history.since("aa", 1, T0, before=mark).events] == [2]
+
+
+def test_forgotten_token() -> None:
+    history = filled(5, 5, ["aa", "bb"])
+    history.forget("aa")
+    assert history.since("aa", 0, T0).events == []
+    assert len(history.since("bb", 0, T0).events) == 1
+
+
+def test_nothing_is_left_of_tokens_that_fell_out() -> None:
+    history = filled(2, 3, ["aa", "aa", "aa", "bb", "cc", "dd"])
+    assert set(history._by_token) == {"bb", "cc", "dd"}
+    assert history._floors == {}
