@@ -23,8 +23,6 @@ class FakeDevice(Connection):
         self.room = room
         self.gone = False
         self.is_closed = False
-        #: what the router said when the device came
-        self.resumed_completely: bool | None = None
         self._changed = trio.Event()
 
     @property
@@ -62,24 +60,23 @@ class FakeDevice(Connection):
         changed, self._changed = self._changed, trio.Event()
         changed.set()
 
-    def _fields(self, name: bytes) -> list[bytes]:
-        """The values of a field in every whole event that the device has."""
-        blocks = self.taken.split(b"\n\n")[:-1]
-        prefix = name + b": "
-        return [
-            line.removeprefix(prefix)
-            for block in blocks
-            for line in block.split(b"\n")
-            if line.startswith(prefix)
-        ]
+    def fields(self, name: bytes, event: bytes | None = None) -> list[bytes]:
+        """The values of a field in every whole event of that name (None: without one)."""
+        found = []
+        for block in self.taken.split(b"\n\n")[:-1]:
+            fields = [line.partition(b": ")[::2] for line in block.split(b"\n")]
+            if dict(fields).get(b"event") == event:
+                found += [value for key, value in fields if key == name]
+        return found
 
     @property
     def events(self) -> list[bytes]:
-        return self._fields(b"data")
+        """The data of every whole event that the device has."""
+        return self.fields(b"data")
 
     @property
     def seqs(self) -> list[int]:
-        return [int(event_id.rpartition(b":")[2]) for event_id in self._fields(b"id")]
+        return [int(event_id.rpartition(b":")[2]) for event_id in self.fields(b"id")]
 
 
 def push(payload: bytes = b"x", token: str = "aa", ttl_s: float = 3600, **more: object) -> Push:

@@ -246,6 +246,9 @@ class ServeSettings:
         unit="pushes",
         minimum=1,
     )
+    devices_per_user: int = setting(
+        100, "Devices that one user may have.", unit="devices", minimum=1
+    )
     ack_timeout_s: float = setting(
         30 * SECONDS,
         "Time a device has to acknowledge a push that asks for it before it is sent again.",

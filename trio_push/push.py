@@ -14,6 +14,9 @@ import msgspec
 #: `expires_at` of a push that is delivered at once or not at all (``apns-expiration: 0``).
 NOW_OR_NEVER: Final = 0.0
 
+#: `event` of a push that tells a device what its user has read on another
+MARK_READ: Final = "mark_read"
+
 
 class Push(msgspec.Struct, frozen=True, gc=False):
     """One push for one device token.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+import orjson
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
@@ -12,6 +13,9 @@ from tests.fakes import FakeDevice, push
 from trio_push.config import ServeSettings
 from trio_push.node import Node
 from trio_push.push import Push, State
+from trio_push.wire.cursor import Cursor
+
+SYNC_RESULT = b"sync_result"
 
 
 async def submit(node: Node, *pushes: Push) -> list[State]:
@@ -20,8 +24,13 @@ async def submit(node: Node, *pushes: Push) -> list[State]:
 
 def attach(node: Node, seen: int | None = None, room: int | None = None) -> FakeDevice:
     device = FakeDevice(room=room)
-    device.resumed_completely = node.router.attach(device, seen)
+    node.router.attach(device, None if seen is None else Cursor(node.router.epoch, seen))
     return device
+
+
+def recovered(device: FakeDevice) -> list[bool]:
+    """What the device was told of its resuming."""
+    return [orjson.loads(data)["recovered"] for data in device.fields(b"data", SYNC_RESULT)]
 
 
 # -- resume
@@ -33,7 +42,7 @@ async def test_missed_events_are_sent_again(autojump_clock: MockClock, node: Nod
     new = attach(node, old.seqs[0])
     assert new.events == [b"2", b"3"]
     assert new.seqs == old.seqs[1:]
-    assert new.resumed_completely
+    assert recovered(new) == [True]
     assert node.ledger.counts[State.DELIVERED_LIVE] == 3
 
 
@@ -64,7 +73,7 @@ async def test_a_gap_is_told(autojump_clock: MockClock, node: Node) -> None:
     await submit(node, *(push(b"%d" % n) for n in range(7)))
     new = attach(node, 0)
     assert new.events == [b"%d" % n for n in range(7)][-4:]
-    assert not new.resumed_completely
+    assert recovered(new) == [False]
 
 
 async def test_broadcasts_are_missed_too(autojump_clock: MockClock, node: Node) -> None:
@@ -94,12 +103,12 @@ async def test_no_loss_and_no_double_under_a_steady_stream(
             # The peer has read some whole events of what the kernel took; the rest is gone.
             read = rng.randrange(len(device.events) + 1)
             got += device.events[:read]
+            assert False not in recovered(device)
             last = device.seqs[read - 1] if read else last
             node.router.delivery.disconnect(device)
             device = None
         elif device is None:
             device = attach(node, last, room=rng.choice([10, 500, None]))
-            assert device.resumed_completely
     if device is None:
         device = attach(node, last)
     device.make_room(None)
@@ -212,3 +221,52 @@ async def test_waiting_for_the_acknowledgement(autojump_clock: MockClock, node: 
         await wait_all_tasks_blocked()
         node.router.acknowledge("aa", "1")
     assert node.router._acknowledged == {}
+
+
+# -- what cannot be resumed
+
+
+@pytest.mark.parametrize(("epoch", "seq"), [("other", 1), (None, 10**9)])
+async def test_a_cursor_of_another_life(
+    autojump_clock: MockClock, node: Node, epoch: str | None, seq: int
+) -> None:
+    attach(node)
+    await submit(node, push(b"1"), push(b"2", wants_ack=True))
+    device = FakeDevice()
+    node.router.attach(device, Cursor(epoch or node.router.epoch, seq))
+    assert recovered(device) == [False]
+    assert device.events == [b"2"]
+    assert node.ledger.counts[State.ACKNOWLEDGED] == 0
+
+
+async def test_the_answer_says_from_where_to_where(autojump_clock: MockClock, node: Node) -> None:
+    old = attach(node)
+    await submit(node, push(b"1"), push(b"2"))
+    new = attach(node, old.seqs[0])
+    [answer] = [orjson.loads(data) for data in new.fields(b"data", SYNC_RESULT)]
+    assert answer["epoch"] == "e"
+    assert answer["from"] == old.seqs[0]
+    assert answer["to"] >= old.seqs[1]
+    await submit(node, push(b"3"))
+    assert new.seqs[-1] > answer["to"]
+
+
+# -- users
+
+
+async def test_read_on_one_device_is_told_to_the_others(
+    autojump_clock: MockClock, node: Node
+) -> None:
+    phone, laptop = FakeDevice("aa"), FakeDevice("bb")
+    for device in phone, laptop:
+        node.router.attach(device)
+    for token in "aa", "bb", "cc":
+        node.router.users.enrol("alice", token)
+    node.router.users.enrol("bob", "dd")
+    assert node.router.mark_read("aa", "n1") == 2
+    assert phone.fields(b"data", b"mark_read") == []
+    assert laptop.fields(b"data", b"mark_read") == [b'{"notification_id":"n1"}']
+    tablet = FakeDevice("cc")
+    node.router.attach(tablet)
+    assert tablet.fields(b"data", b"mark_read") == [b'{"notification_id":"n1"}']
+    assert node.router.mark_read("ee", "n1") == 0

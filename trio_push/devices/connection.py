@@ -26,6 +26,10 @@ class Transport(Protocol):
 
     def frame(self, seq: int, push: Push) -> bytes: ...
 
+    def sync_result(self, since: int, until: int, *, recovered: bool) -> bytes:
+        """What a device gets first when it says from where it wants to go on."""
+        ...
+
     def farewell(self, retry_ms: int) -> bytes: ...
 
 

@@ -123,11 +123,17 @@ class Delivery:
             self._history.add(token, numbered)
         return outcome
 
-    def catch_up(self, connection: Connection, seq: int, missed: Sequence[Numbered] = ()) -> None:
-        """Give a device that has just come what it missed and what is stored for it."""
-        if not missed and self._offline.store.first(connection.token) is None:
+    def catch_up(
+        self,
+        connection: Connection,
+        seq: int,
+        greeting: bytes = b"",
+        missed: Sequence[Numbered] = (),
+    ) -> None:
+        """Give a device that has just come a greeting, what it missed, what is stored for it."""
+        if not greeting and self._offline.store.first(connection.token) is None:
             return
-        connection.mailbox = Mailbox(self._capacity, seq)
+        connection.mailbox = Mailbox(self._capacity, seq, Torn(greeting) if greeting else None)
         connection.mailbox.replay.extend(missed)
         connection.mailbox.overflowed = True
         self.waiting.add(connection)

@@ -18,5 +18,8 @@ class SseTransport:
     def frame(self, seq: int, push: Push) -> bytes:
         return sse.event(self._epoch, seq, push.payload, push.event)
 
+    def sync_result(self, since: int, until: int, *, recovered: bool) -> bytes:
+        return sse.sync_result(self._epoch, since, until, recovered=recovered)
+
     def farewell(self, retry_ms: int) -> bytes:
         return sse.retry(retry_ms)

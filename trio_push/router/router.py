@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
+from uuid import uuid4
 
 import msgspec.structs
+import orjson
 import trio
 
 from trio_push.clock import Clock
@@ -20,12 +22,14 @@ from trio_push.errors import Refusal
 from trio_push.mailbox.history import History, Missed
 from trio_push.mailbox.offline import Offline
 from trio_push.mailbox.store import Held, Store
-from trio_push.push import Numbered, Push, State
+from trio_push.mailbox.users import Users
+from trio_push.push import MARK_READ, Numbered, Push, State
 from trio_push.router.channel import Submission
 from trio_push.router.delay import Delay
 from trio_push.router.directory import Directory
 from trio_push.sockets import WOULD_BLOCK
 from trio_push.watch.ledger import Ledger
+from trio_push.wire.cursor import Cursor
 from trio_push.wire.reasons import SERVICE_UNAVAILABLE
 
 #: pushes routed, or devices written to in a broadcast, before other tasks get a turn: 2 ms
@@ -43,11 +47,13 @@ class Router:
         #: names this store's lifetime in event ids: another epoch, another sequence
         self.epoch = secrets.token_hex(4)
         self._store_total = settings.store_total
+        self._default_ttl_s = settings.default_ttl_s
         self._clock = clock
         self._ledger = ledger
         self._directory = directory
         self._store = Store()
         self._offline = Offline(self._store, ledger, per_token=settings.store_per_token)
+        self.users = Users(per_user=settings.devices_per_user)
         self._history = History(per_token=settings.history_per_token, total=settings.history_total)
         self._delay = Delay(clock, self._offline, self._release, self._resend)
         #: set when a push with the id is acknowledged; for those who wait for it
@@ -193,30 +199,54 @@ class Router:
 
     # -- devices
 
-    def attach(self, connection: Connection, last_seen: int | None = None) -> bool:
+    def attach(self, connection: Connection, cursor: Cursor | None = None) -> None:
         """A device has come: it replaces an older connection and gets what waits for it.
 
-        `last_seen` is the number of the last event it has: what it was sent after that is sent
-        again. Returns whether that is all there was; True for a device that does not ask.
+        `cursor` is the last event it has: then it is told whether what it missed since is all
+        here, and gets that first.
         """
         older = self._directory.get(connection.token)
         if older is not None:
             self.delivery.disconnect(older)
         self._directory.attach(connection)
         self._seq += 1
-        return self._catch_up(connection, last_seen)
-
-    def _catch_up(self, connection: Connection, last_seen: int | None) -> bool:
-        """Nothing of this waits, so what arrives live comes after it, and nothing twice."""
-        token, missed = connection.token, Missed([], complete=True)
-        if last_seen is not None:
-            self.acknowledge_until(token, last_seen)
-            missed = self._history.since(token, last_seen, self._clock.wall())
-        for held in self._store.of(token, State.AWAITING_ACK):
+        greeting, missed = b"", Missed([], complete=True)
+        if cursor is not None:
+            missed = self._missed(connection.token, cursor)
+            greeting = connection.transport.sync_result(
+                cursor.seq, self._seq, recovered=missed.complete
+            )
+        for held in self._store.of(connection.token, State.AWAITING_ACK):
             if self._offline.take(held, State.STORED):
                 self._store.put(Held(held.seq, held.push))
-        self.delivery.catch_up(connection, self._seq, missed.events)
-        return missed.complete
+        # None of this waits: what is pushed from now on comes after it, and nothing twice.
+        self.delivery.catch_up(connection, self._seq, greeting, missed.events)
+
+    def _missed(self, token: str, cursor: Cursor) -> Missed:
+        """What a device has been sent since `cursor`, up to which it has everything."""
+        if cursor.epoch != self.epoch or cursor.seq > self._seq:
+            return Missed([], complete=False)
+        self.acknowledge_until(token, cursor.seq)
+        return self._history.since(token, cursor.seq, self._clock.wall())
+
+    # -- users
+
+    def mark_read(self, token: str, notification_id: str) -> int:
+        """The user has read it on one device: tell the others, also those not there now."""
+        payload = orjson.dumps({"notification_id": notification_id})
+        expires_at = self._clock.wall() + self._default_ttl_s
+        others = self.users.others(token)
+        for other in others:
+            self.route(
+                Push(
+                    id=str(uuid4()),
+                    token=other,
+                    payload=payload,
+                    event=MARK_READ,
+                    expires_at=expires_at,
+                )
+            )
+        return len(others)
 
     # -- acknowledgements
 
@@ -286,6 +316,7 @@ class Router:
         for held in self._store.of(token):
             self._offline.take(held, State.RECALLED)
         self._history.forget(token)
+        self.users.remove(token)
         return since
 
     def register(self, token: str) -> None:

@@ -41,6 +41,19 @@ def event(epoch: bytes, seq: int, payload: bytes, name: str | None) -> bytes:
     return b"id: %b:%d\nevent: %b\ndata: %b\n\n" % (epoch, seq, name.encode(), payload)
 
 
+def sync_result(epoch: bytes, since: int, until: int, *, recovered: bool) -> bytes:
+    """Answers a device that came with `Last-Event-ID`: is what follows all that it missed?
+
+    Without an id of its own, so that it does not move the device's cursor.
+    """
+    return b'event: sync_result\ndata: {"recovered":%b,"epoch":"%b","from":%d,"to":%d}\n\n' % (
+        b"true" if recovered else b"false",
+        epoch,
+        since,
+        until,
+    )
+
+
 def retry(delay_ms: int) -> bytes:
     """Tells the device how long to wait before it connects again."""
     return b"retry: %d\n\n" % delay_ms
