@@ -40,8 +40,7 @@ async def test_to_one_device(api: Running, client: httpx.AsyncClient) -> None:
         "outcomes": {"delivered": 1},
         "results": [{"token": "aa", "outcome": "delivered"}],
     }
-    assert device.events == [b'{"a":1}']
-    assert b"event: news\n" in device.taken
+    assert device.fields(b"data", b"news") == [b'{"a":1}']
 
 
 async def test_it_gets_an_id(api: Running, client: httpx.AsyncClient) -> None:
@@ -318,3 +317,73 @@ async def test_no_error_is_html(api: Running, client: httpx.AsyncClient) -> None
     response = await client.get("/v1/push")
     assert_problem(response, 405)
     assert response.headers["allow"] == "OPTIONS, POST"
+
+
+# -- acknowledgements and users
+
+
+async def test_it_wants_an_acknowledgement(api: Running, client: httpx.AsyncClient) -> None:
+    api.connect("aa")
+    answer = (await push(client, token="aa", id="x", ack=True)).json()
+    assert answer["outcomes"] == {"awaiting_ack": 1}
+    assert api.node.router.acknowledge("aa", "x")
+
+
+async def test_waiting_for_the_acknowledgement(api: Running, client: httpx.AsyncClient) -> None:
+    api.connect("aa")
+    answers: list[httpx.Response] = []
+
+    async def push_and_wait() -> None:
+        body = {"token": "aa", "id": "x", "ack": True, "payload": 1}
+        answers.append(await client.post("/v1/push?wait=ack", json=body))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(push_and_wait)
+        while not api.node.router.acknowledge("aa", "x"):
+            await trio.sleep(0.01)
+    assert answers[0].status_code == 200
+    assert answers[0].json()["results"] == [{"token": "aa", "outcome": "acknowledged"}]
+    with trio.fail_after(5):
+        await push_and_wait()
+    assert answers[1].json()["duplicate"]
+
+
+async def test_no_acknowledgement_in_time(api: Running, client: httpx.AsyncClient) -> None:
+    api.connect("aa")
+    body = {"token": "aa", "id": "x", "ack": True, "payload": 1}
+    answer = await client.post("/v1/push?wait=ack&timeout_s=0.05", json=body)
+    assert_problem(answer, 408)
+    assert api.node.router.is_held("x")
+
+
+@pytest.mark.parametrize(
+    ("query", "fields", "field"),
+    [
+        ("?wait=ack", {"token": "aa"}, "ack"),
+        ("?wait=ack", {"tokens": ["aa"], "ack": True}, "ack"),
+        ("?wait=forever", {"token": "aa", "ack": True}, "wait"),
+        ("?wait=ack&timeout_s=0", {"token": "aa", "ack": True}, "timeout_s"),
+        ("", {"token": "aa", "ack": True, "ttl_s": 0}, "ack"),
+        ("", {"broadcast": True, "ack": True}, "ack"),
+        ("", {"token": "aa", "event": "mark_read"}, "event"),
+        ("", {"token": "aa", "user": "alice"}, "token"),
+    ],
+)
+async def test_what_cannot_be_acknowledged(
+    api: Running, client: httpx.AsyncClient, query: str, fields: dict[str, Any], field: str
+) -> None:
+    answer = await client.post(f"/v1/push{query}", json={"payload": 1, **fields})
+    assert_problem(answer, 400, field=field)
+
+
+async def test_to_all_devices_of_a_user(api: Running, client: httpx.AsyncClient) -> None:
+    [phone] = api.connect("aa")
+    for token in "aa", "bb":
+        api.node.router.users.enrol("alice", token)
+    answer = (await push(client, user="alice")).json()
+    assert answer["results"] == [
+        {"token": "aa", "outcome": "delivered"},
+        {"token": "bb", "outcome": "stored"},
+    ]
+    assert phone.events == [b'{"a":1}']
+    assert_problem(await push(client, user="bob"), 404, field="user")

@@ -215,11 +215,12 @@ async def test_recalled_while_unacknowledged(autojump_clock: MockClock, node: No
 
 async def test_waiting_for_the_acknowledgement(autojump_clock: MockClock, node: Node) -> None:
     attach(node)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(node.router.wait_acknowledged, "1")
+    with node.router.acknowledgement("1") as one, node.router.acknowledgement("1") as other:
         await submit(node, push(b"1", wants_ack=True))
-        await wait_all_tasks_blocked()
+        assert not one.is_set()
         node.router.acknowledge("aa", "1")
+        assert one.is_set()
+        assert other.is_set()
     assert node.router._acknowledged == {}
 
 

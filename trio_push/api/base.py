@@ -14,7 +14,7 @@ from quart_trio import QuartTrio
 from werkzeug.exceptions import InternalServerError, RequestEntityTooLarge
 
 from trio_push.api.asgi import ApiRequest, HttpConnection
-from trio_push.api.problems import Invalid
+from trio_push.api.problems import Invalid, invalid_from
 from trio_push.api.pusher import Pusher
 from trio_push.api.requests import decode
 from trio_push.errors import Refusal
@@ -103,6 +103,14 @@ async def read_json(decoder: msgspec.json.Decoder[T]) -> T:
         )
     except RequestEntityTooLarge:
         raise _too_large() from None
+
+
+def read_query(shape: type[T]) -> T:
+    """The query of the current request; raises Invalid."""
+    try:
+        return msgspec.convert(request.args.to_dict(), shape, strict=False)
+    except msgspec.ValidationError as exc:
+        raise invalid_from(exc) from exc
 
 
 def _too_large() -> Invalid:

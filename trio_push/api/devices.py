@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import msgspec
-from quart import Blueprint, Response, request
+from quart import Blueprint, Response
 from quart_schema import document_querystring, document_response, tag_blueprint
 
-from trio_push.api.base import current_api, json_response
+from trio_push.api.base import current_api, json_response, read_query
 from trio_push.api.models import Device, DevicesPage, DevicesQuery, Unregistered
 from trio_push.api.openapi import may_refuse
-from trio_push.api.problems import invalid_from
 from trio_push.wire.tokens import parse_token
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ async def list_devices() -> Response:
     In the order of their tokens, a page at a time.
     """
     directory = current_api().node.directory
-    query = _query()
+    query = read_query(DevicesQuery)
     tokens = directory.tokens(query.after, query.limit)
     found = [(token, directory.get(token)) for token in tokens]
     return json_response(
@@ -85,13 +84,6 @@ async def unregister_device(token: str) -> Response:
     node = current_api().node
     token = parse_token(token)
     return json_response(Unregistered(token, node.router.unregister(token)))
-
-
-def _query() -> DevicesQuery:
-    try:
-        return msgspec.convert(request.args.to_dict(), DevicesQuery, strict=False)
-    except msgspec.ValidationError as exc:
-        raise invalid_from(exc) from exc
 
 
 def _device(node: Node, token: str) -> Device:

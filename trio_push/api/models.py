@@ -87,18 +87,28 @@ class PushLine(
             "without one a browser's `onmessage` gets it.",
         ),
     ] = None
+    ack: Annotated[
+        bool,
+        Meta(
+            description="Deliver it again, on reconnect and in intervals, until the device "
+            "acknowledges it or it expires."
+        ),
+    ] = False
 
 
 class PushRequest(
     PushLine, kw_only=True, frozen=True, forbid_unknown_fields=True, omit_defaults=True
 ):
-    """A push to one device (`token`), to several (`tokens`), or to all (`broadcast`)."""
+    """A push to one device (`token`), to several (`tokens`, `user`), or to all (`broadcast`)."""
 
     tokens: Annotated[
         Annotated[list[str], Meta(min_length=1, max_length=MAX_TOKENS)] | None,
         Meta(
             description="Device tokens; each gets the push. Those refused are among the results.",
         ),
+    ] = None
+    user: Annotated[
+        Name | None, Meta(description="Whose devices get the push, also those not there now.")
     ] = None
     broadcast: Annotated[bool, Meta(description="Push to every device that is connected now.")] = (
         False
@@ -113,7 +123,8 @@ class Result(msgspec.Struct, omit_defaults=True, frozen=True, gc=False):
         str,
         Meta(
             description="`delivered`, `queued`, `stored`, `delayed`, `discarded` (nobody there, "
-            "and now or never), `coalesced`, `expired`, `dropped`, or `refused`."
+            "and now or never), `coalesced`, `expired`, `dropped`, or `refused`; with `ack` "
+            "`awaiting_ack` and `acknowledged`."
         ),
     ]
     reason: Annotated[str | None, Meta(description="Why it was dropped or refused.")] = None
@@ -169,6 +180,17 @@ class Device(msgspec.Struct, omit_defaults=True, frozen=True, kw_only=True):
     delayed: Annotated[
         int | None, Meta(description="Pushes that are not due yet. Not in lists.")
     ] = None
+
+
+class PushQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What to wait for before the answer."""
+
+    wait: Annotated[
+        Literal["ack"] | None, Meta(description="`ack`: the device's acknowledgement.")
+    ] = None
+    timeout_s: Annotated[
+        float, Meta(gt=0, le=300, description="Longest time to wait, in seconds.")
+    ] = 30.0
 
 
 class DevicesQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from quart import Blueprint, Response, request
-from quart_schema import document_request, document_response, tag_blueprint
+from quart_schema import (
+    document_querystring,
+    document_request,
+    document_response,
+    tag_blueprint,
+)
 
 from trio_push.api.asgi import PacedBody
-from trio_push.api.base import current_api, json_response, read_json
+from trio_push.api.base import current_api, json_response, read_json, read_query
 from trio_push.api.lines import Batch
-from trio_push.api.models import LineAnswer, PushAnswer, PushLine, PushRequest, Recalled
+from trio_push.api.models import LineAnswer, PushAnswer, PushLine, PushQuery, PushRequest, Recalled
 from trio_push.api.ndjson import Line
 from trio_push.api.openapi import may_refuse
 from trio_push.api.problems import Invalid
@@ -28,7 +33,8 @@ _NDJSON_TYPES = (NDJSON, "application/ndjson", "application/jsonl", "application
 @blueprint.post("/v1/push")
 @document_request(PushRequest)
 @document_response(PushAnswer)
-@may_refuse(400, 409, 410, 413, 415, 503)
+@document_querystring(PushQuery)
+@may_refuse(400, 404, 408, 409, 410, 413, 415, 503)
 async def push() -> Response:
     """Push to a device, to several, or to all
 
@@ -37,12 +43,19 @@ async def push() -> Response:
     Once it is read a request is carried out, even if its sender hangs up: give it an `id` and
     send it again to learn what became of it. The ids of the last 200,000 pushes are remembered
     for an hour.
+
+    With `wait=ack` it answers when the device has acknowledged the push, or with 408 when it has
+    not in time; the push then goes on waiting.
     """
     api = current_api()
     try:
         api.pusher.check_phase()
+        query = read_query(PushQuery)
         order = await read_json(request_decoder)
-        answer = await api.carry_out(api.pusher.push, order)
+        if query.wait is None:
+            answer = await api.carry_out(api.pusher.push, order)
+        else:
+            answer = await api.carry_out(api.pusher.push_and_wait, order, query.timeout_s)
     except (Refusal, Invalid) as error:
         api.pusher.count_refused(error)
         raise

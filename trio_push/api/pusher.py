@@ -43,6 +43,32 @@ class Pusher:
         self._node = node
         self._ids: Ids[PushAnswer] = Ids()
 
+    async def push_and_wait(self, request: PushRequest, timeout_s: float) -> PushAnswer:
+        """Push to one device and wait for its acknowledgement.
+
+        Raises what `push` does, and Invalid (408) when none comes in time: the push goes on
+        waiting for it.
+        """
+        if not request.ack or request.token is None:
+            raise Invalid("wait=ack is for a push with a token and with ack: true", field="ack")
+        request = msgspec.structs.replace(request, id=request.id or str(uuid.uuid4()))
+        router = self._node.router
+        assert request.id is not None
+        with router.acknowledgement(request.id) as acknowledged:
+            answer = await self.push(request)
+            # A repeated request finds a push that was acknowledged before it came.
+            if not answer.duplicate or router.is_held(request.id):
+                with trio.move_on_after(timeout_s) as patience:
+                    await acknowledged.wait()
+                if patience.cancelled_caught:
+                    raise Invalid(
+                        f"no acknowledgement within {timeout_s:g} s; the push still waits for one",
+                        status=408,
+                    )
+        outcome = State.ACKNOWLEDGED.outcome
+        results = [Result(result.token, outcome) for result in answer.results]
+        return msgspec.structs.replace(answer, outcomes={outcome: 1}, results=results)
+
     async def push(self, request: PushRequest) -> PushAnswer:
         """Push to the devices of a request. Raises Invalid or Refusal when to none of them."""
         self.check_phase()
@@ -112,6 +138,8 @@ class Pusher:
             return PushAnswer(push.id, dict(+counts))
         if request.tokens is not None:
             results = await self._push_to_many(push, request.tokens)
+        elif request.user is not None:
+            results = await self._push_to_many(push, self._tokens_of(request.user))
         else:
             one = msgspec.structs.replace(push, token=single_token(request))
             self.check(one)
@@ -119,6 +147,12 @@ class Pusher:
             results = [Result(one.token, state.outcome, state.reason)]
         outcomes = Counter(result.outcome for result in results)
         return PushAnswer(push.id, dict(outcomes), results)
+
+    def _tokens_of(self, user: str) -> list[str]:
+        tokens = self._node.router.users.tokens(user)
+        if not tokens:
+            raise Invalid(f"no device of the user {user!r} is known", status=404, field="user")
+        return tokens
 
     async def _push_to_many(self, push: Push, tokens: Sequence[str]) -> list[Result]:
         """Push to each token; those refused are among the results.

@@ -15,7 +15,7 @@ from trio_push.api.models import MAX_DELAY_S, PushLine, PushRequest
 from trio_push.api.problems import Invalid, invalid_from
 from trio_push.config import MAX_TTL_S
 from trio_push.errors import Refusal
-from trio_push.push import NOW_OR_NEVER, Push
+from trio_push.push import MARK_READ, NOW_OR_NEVER, Push
 from trio_push.wire.apns import MAX_COLLAPSE_ID_BYTES, MAX_PAYLOAD_BYTES
 from trio_push.wire.reasons import MISSING_DEVICE_TOKEN, PAYLOAD_EMPTY, PAYLOAD_TOO_LARGE
 from trio_push.wire.tokens import parse_token
@@ -23,6 +23,8 @@ from trio_push.wire.tokens import parse_token
 #: what ends a field on an event stream, or the stream for some of its readers
 _BREAKS_A_LINE: Final = re.compile(r"[\r\n\0]")
 _COMPACT: Final = -1
+#: events that mean something between server and device
+RESERVED_EVENTS: Final = (MARK_READ, "sync_result")
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -47,15 +49,23 @@ def single_token(request: PushLine) -> str:
 
 
 def check_addressing(request: PushRequest) -> None:
-    """Raises Invalid unless there is exactly one of token, tokens and broadcast."""
-    ways = (request.token is not None) + (request.tokens is not None) + request.broadcast
+    """Raises Invalid unless there is exactly one of token, tokens, user and broadcast."""
+    named = sum(way is not None for way in (request.token, request.tokens, request.user))
+    ways = named + request.broadcast
     if ways == 0:
-        raise Refusal(MISSING_DEVICE_TOKEN, "one of token, tokens and broadcast is needed")
+        raise Refusal(MISSING_DEVICE_TOKEN, "one of token, tokens, user and broadcast is needed")
     if ways > 1:
-        raise Invalid("token, tokens and broadcast exclude each other", field="token")
-    if request.broadcast and (request.delay_s or request.not_before):
-        field = "delay_s" if request.delay_s else "not_before"
-        raise Invalid("a broadcast goes to those connected now: it cannot be held", field=field)
+        raise Invalid("token, tokens, user and broadcast exclude each other", field="token")
+    if request.broadcast:
+        _check_broadcast(request)
+
+
+def _check_broadcast(request: PushRequest) -> None:
+    for field in ("delay_s", "not_before", "ack"):
+        if getattr(request, field):
+            raise Invalid(
+                f"a broadcast goes to those connected now: it cannot have {field}", field=field
+            )
 
 
 def push_of(
@@ -83,6 +93,7 @@ def push_of(
         expires_at=expires_at,
         not_before=not_before,
         event=request.event,
+        wants_ack=request.ack,
     )
 
 
@@ -113,6 +124,10 @@ def _check_fields(request: PushLine) -> None:
         raise Invalid("collapse_id has 1 to 64 bytes", field="collapse_id")
     if request.event is not None and _BREAKS_A_LINE.search(request.event):
         raise Invalid("an event's name has no line breaks and no NUL", field="event")
+    if request.event in RESERVED_EVENTS:
+        raise Invalid(f"{request.event!r} is an event of the server's own", field="event")
+    if request.ack and request.ttl_s == 0:
+        raise Invalid("a push that is now or never cannot wait for its ack", field="ack")
     if request.delay_s is not None and request.not_before is not None:
         raise Invalid("delay_s and not_before exclude each other", field="not_before")
 

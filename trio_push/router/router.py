@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from uuid import uuid4
 
 import msgspec.structs
@@ -56,8 +58,8 @@ class Router:
         self.users = Users(per_user=settings.devices_per_user)
         self._history = History(per_token=settings.history_per_token, total=settings.history_total)
         self._delay = Delay(clock, self._offline, self._release, self._resend)
-        #: set when a push with the id is acknowledged; for those who wait for it
-        self._acknowledged: dict[str, trio.Event] = {}
+        #: set when a push with the id is acknowledged
+        self._acknowledged: dict[str, list[trio.Event]] = {}
         self._seq = 0
         self.delivery = Delivery(
             clock=clock,
@@ -264,18 +266,29 @@ class Router:
     def _acknowledge(self, held: Held) -> bool:
         if held.state is State.DELAYED or not self._offline.take(held, State.ACKNOWLEDGED):
             return False
-        waiter = self._acknowledged.pop(held.push.id, None)
-        if waiter is not None:
-            waiter.set()
+        for event in self._acknowledged.get(held.push.id, ()):
+            event.set()
         return True
 
-    async def wait_acknowledged(self, push_id: str) -> None:
-        """Until a push with this id is acknowledged. Call it before the push is submitted."""
-        waiter = self._acknowledged.setdefault(push_id, trio.Event())
+    @contextmanager
+    def acknowledgement(self, push_id: str) -> Iterator[trio.Event]:
+        """An event that is set when a push with this id is acknowledged.
+
+        To be entered before the push is submitted, or the device may be quicker.
+        """
+        event = trio.Event()
+        waiting = self._acknowledged.setdefault(push_id, [])
+        waiting.append(event)
         try:
-            await waiter.wait()
+            yield event
         finally:
-            self._acknowledged.pop(push_id, None)
+            waiting.remove(event)
+            if not waiting:
+                del self._acknowledged[push_id]
+
+    def is_held(self, push_id: str) -> bool:
+        """Whether a push with this id is delayed, stored, or awaits its acknowledgement."""
+        return bool(self._store.with_id(push_id))
 
     # -- what is held
 
