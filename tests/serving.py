@@ -200,9 +200,9 @@ class Peer:
 
     # -- a device
 
-    async def listen(self, token: str) -> None:
-        """Become a device."""
-        response = await self.request("GET", f"/events?token={token}")
+    async def listen(self, token: str, query: str = "", **headers: str) -> None:
+        """Become a device; `query` goes behind the token."""
+        response = await self.request("GET", f"/events?token={token}{query}", **headers)
         assert (response.status, response.headers["content-type"]) == (200, "text/event-stream")
 
     async def event(self) -> Event:

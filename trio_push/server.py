@@ -26,6 +26,7 @@ from trio_push.capacity import capacity, file_limit, raise_file_limit
 from trio_push.clock import Clock
 from trio_push.config import Address, ServeSettings
 from trio_push.devices.accept import Acceptor
+from trio_push.devices.ack import AckPage
 from trio_push.devices.admission import Admission
 from trio_push.devices.expiry import Expiry
 from trio_push.devices.farewell import farewell
@@ -124,15 +125,18 @@ class Server:
     def _make_front(self) -> FrontDoor:
         settings = self._settings
         intake = ApnsIntake(self.node)
-        health = Health(self.node, self.addresses.api)
+        pages = (
+            Health(self.node, self.addresses.api).answer,
+            AckPage(self.node.router).answer,
+        )
         patience = {
             "head_timeout_s": settings.head_timeout_s,
             "idle_timeout_s": settings.idle_timeout_s,
         }
         return FrontDoor(
             self.node,
-            Http1Intake(intake, health, **patience),
-            Http2Intake(intake, health, **patience),
+            Http1Intake(intake, pages, **patience),
+            Http2Intake(intake, pages, **patience),
             self._admission,
             self._heartbeat,
             self._expiry,

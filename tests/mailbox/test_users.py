@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from trio_push.mailbox.users import TooManyDevices, Users
+from trio_push.errors import Refusal
+from trio_push.mailbox.users import Users
 
 
 def test_enrol_and_remove() -> None:
@@ -32,7 +33,7 @@ def test_a_token_changes_hands() -> None:
 def test_bounded() -> None:
     users = Users(per_user=1)
     users.enrol("alice", "aa")
-    with pytest.raises(TooManyDevices):
+    with pytest.raises(Refusal, match="as many devices"):
         users.enrol("alice", "bb")
     users.enrol("alice", "aa")
     assert users.tokens("alice") == ["aa"]

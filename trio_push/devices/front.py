@@ -38,13 +38,16 @@ from trio_push.sockets import (
 )
 from trio_push.wire import http1, sse
 from trio_push.wire.apns_response import challenge, response_body
+from trio_push.wire.cursor import Cursor, parse_cursor
 from trio_push.wire.http1 import Request
 from trio_push.wire.http2_events import Request as StreamRequest
-from trio_push.wire.query import split_target
-from trio_push.wire.reasons import SHUTDOWN
+from trio_push.wire.query import split_target, value
+from trio_push.wire.reasons import BAD_USER, SHUTDOWN
 
 log = structlog.get_logger()
 
+#: longest name of a user
+MAX_USER_CHARS = 255
 #: RFC 9113 §3.4: how a client that speaks HTTP/2 begins
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 #: bytes read from a device at a time; it has nothing to say, and what it says is ignored
@@ -150,16 +153,24 @@ class FrontDoor:
         claims = self._identify(request)
         self._node.directory.check(claims.token)
         self._admission.check(len(self._node.directory), trio.current_time())
+        if claims.user is not None:
+            self._node.router.users.enrol(claims.user, claims.token)
         return claims
 
     def _identify(self, request: Request | StreamRequest) -> Claims:
         auth = self._node.device_auth
+        query = split_target(request.target)[1]
         try:
-            return auth.authenticate(auth.read(request.headers, split_target(request.target)[1]))
+            claims = auth.authenticate(auth.read(request.headers, query))
         except Refusal as refusal:
             if refusal.status in (401, 403):
                 self._node.ledger.refuse(refusal.reason.name)
             raise
+        user = value(query, b"user")
+        if user and not auth.demands_jwt:
+            # A device that has to prove who it is says whose it is in its JWT.
+            claims = claims._replace(user=parse_user(user))
+        return claims
 
     async def _admit(self, sock: socket.socket, request: Request) -> Connection | None:
         """Make a device of the connection, or refuse it with Apple's JSON and close."""
@@ -171,7 +182,7 @@ class FrontDoor:
             return None
         await send_all(sock, sse.response_head(cors=request.header(b"origin") is not None))
         connection = Connection(claims.token, sock, self._sse, self._node.clock.wall())
-        self._attach(connection, claims)
+        self._attach(connection, claims, cursor_of(request))
         return connection
 
     def _admit_stream(
@@ -194,14 +205,37 @@ class FrontDoor:
             self._node.clock.wall(),
             self._node.router.delivery,
         )
-        self._attach(connection, claims)
+        self._attach(connection, claims, cursor_of(request))
         return connection
 
-    def _attach(self, connection: Connection, claims: Claims) -> None:
-        self._node.router.attach(connection)
+    def _attach(self, connection: Connection, claims: Claims, cursor: Cursor | None) -> None:
+        self._node.router.attach(connection, cursor)
         self._heartbeat.add(connection)
         if claims.expires_at is not None:
             self._expiry.add(connection, claims.expires_at)
+
+
+def cursor_of(request: Request | StreamRequest) -> Cursor | None:
+    """The last event that a device says it has: `Last-Event-ID`, or `lastEventId` in the query.
+
+    An id that we cannot have given is taken as a cursor of another life, not as no cursor:
+    whoever asks is told that it is not all here.
+    """
+    text = request.header(b"last-event-id") or value(
+        split_target(request.target)[1], b"lastEventId"
+    )
+    return parse_cursor(text) or Cursor("", 0) if text else None
+
+
+def parse_user(text: bytes) -> str:
+    """The name of a user; Refusal for one that is none."""
+    try:
+        user = text.decode()
+    except UnicodeDecodeError:
+        raise Refusal(BAD_USER) from None
+    if len(user) > MAX_USER_CHARS or not user.isprintable():
+        raise Refusal(BAD_USER)
+    return user
 
 
 def _refusal_headers(refusal: Refusal) -> list[tuple[bytes, bytes]]:

@@ -17,10 +17,10 @@ from trio_push.errors import ProtocolError
 from trio_push.intake.apns import Answer, ApnsIntake
 from trio_push.patience import Patience
 from trio_push.sockets import close_gently, receive_some, send_all
-from trio_push.watch.health import Health
 from trio_push.wire import http1
 from trio_push.wire.apns_response import http1_response
 from trio_push.wire.http1 import Request, RequestParser
+from trio_push.wire.page import Answerer, find_page
 from trio_push.wire.query import split_target
 
 EVENTS = b"/events"
@@ -44,10 +44,15 @@ class Http1Intake:
     """Serves HTTP/1.1 connections; holds nothing per connection."""
 
     def __init__(
-        self, intake: ApnsIntake, health: Health, *, head_timeout_s: float, idle_timeout_s: float
+        self,
+        intake: ApnsIntake,
+        pages: Sequence[Answerer],
+        *,
+        head_timeout_s: float,
+        idle_timeout_s: float,
     ) -> None:
         self._intake = intake
-        self._health = health
+        self._pages = pages
         self._head_timeout_s = head_timeout_s
         self._idle_timeout_s = idle_timeout_s
 
@@ -104,16 +109,14 @@ class Http1Intake:
             return None
         if request.method == b"OPTIONS":
             return _PREFLIGHT
-        if request.method not in (b"GET", b"HEAD"):
+        path = split_target(request.target)[0]
+        page = find_page(self._pages, request.method, path, request.body)
+        if page is None:
             return None
-        found = self._health.answer(split_target(request.target)[0])
-        if found is None:
-            return None
-        content_type, body = found
         return http1.response(
-            200,
-            body,
-            content_type,
+            page.status,
+            page.body,
+            page.content_type,
             close=not request.keep_alive,
             head_only=request.method == b"HEAD",
         )

@@ -17,11 +17,11 @@ from trio_push.intake.apns import ApnsIntake
 from trio_push.intake.http1 import EVENTS, PREFLIGHT_HEADERS
 from trio_push.patience import Patience
 from trio_push.sockets import WOULD_BLOCK, receive_some
-from trio_push.watch.health import Health
 from trio_push.wire.apns import MAX_PAYLOAD_BYTES
 from trio_push.wire.apns_response import http2_headers
 from trio_push.wire.http2 import H2Session
 from trio_push.wire.http2_events import Event, Headers, Request, Reset, Writable
+from trio_push.wire.page import Answerer, find_page
 from trio_push.wire.query import split_target
 from trio_push.wire.reasons import IDLE_TIMEOUT
 
@@ -47,10 +47,15 @@ class Http2Intake:
     """Serves HTTP/2 connections, and knows those that are open."""
 
     def __init__(
-        self, intake: ApnsIntake, health: Health, *, head_timeout_s: float, idle_timeout_s: float
+        self,
+        intake: ApnsIntake,
+        pages: Sequence[Answerer],
+        *,
+        head_timeout_s: float,
+        idle_timeout_s: float,
     ) -> None:
         self.intake = intake
-        self.health = health
+        self.pages = pages
         self.head_timeout_s = head_timeout_s
         self.idle_timeout_s = idle_timeout_s
         self._open: set[Http2Connection] = set()
@@ -185,18 +190,16 @@ class Http2Connection:
         if request.method == b"OPTIONS":
             self.session.respond(request.stream_id, 204, PREFLIGHT_HEADERS)
             return True
-        if request.method not in (b"GET", b"HEAD"):
-            return False
         if path == EVENTS and request.method == b"GET":
             device = self._admit(self, request)
             if device is not None:
                 self._devices[request.stream_id] = device
             return True
-        found = self._owner.health.answer(path)
-        if found is None:
+        page = find_page(self._owner.pages, request.method, path, request.body)
+        if page is None:
             return False
-        headers: Headers = [(b"content-type", found[0])]
-        self.session.respond(request.stream_id, 200, headers, found[1])
+        headers: Headers = [(b"content-type", page.content_type)]
+        self.session.respond(request.stream_id, page.status, headers, page.body)
         return True
 
     def send(self, stream_id: int, data: bytes) -> int:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-
-class TooManyDevices(Exception):
-    """A user has as many devices as one may have."""
+from trio_push.errors import Refusal
+from trio_push.wire.reasons import TOO_MANY_DEVICES
 
 
 class Users:
@@ -19,12 +18,12 @@ class Users:
         return len(self._tokens)
 
     def enrol(self, user: str, token: str) -> None:
-        """The token is the user's from now on. Raises TooManyDevices."""
+        """The token is the user's from now on. Raises Refusal."""
         if self._user.get(token) == user:
             return
         tokens = self._tokens.get(user, {})
         if len(tokens) >= self._per_user:
-            raise TooManyDevices(user)
+            raise Refusal(TOO_MANY_DEVICES)
         self.remove(token)
         self._tokens.setdefault(user, {})[token] = None
         self._user[token] = user

@@ -10,12 +10,12 @@ import resource
 from pathlib import Path
 from typing import Any
 
-import orjson
 import trio
 
 from trio_push import __version__
 from trio_push.node import Node
 from trio_push.push import State
+from trio_push.wire.page import Page, json_page
 
 
 class Health:
@@ -25,14 +25,16 @@ class Health:
         self._node = node
         self._api_url = api_url
 
-    def answer(self, path: bytes) -> tuple[bytes, bytes] | None:
-        """Content type and body for a path, None when it is none of ours."""
+    def answer(self, method: bytes, path: bytes, body: bytes) -> Page | None:
+        """The answer to a request; None for one that is not for these paths."""
+        if method not in (b"GET", b"HEAD"):
+            return None
         if path == b"/healthz":
-            return b"text/plain; charset=utf-8", b"ok\n"
+            return Page(200, b"text/plain; charset=utf-8", b"ok\n")
         if path == b"/stats":
-            return b"application/json", orjson.dumps(self.stats()) + b"\n"
+            return json_page(self.stats())
         if path == b"/memstats":
-            return b"application/json", orjson.dumps(memstats()) + b"\n"
+            return json_page(dict(memstats()))
         return None
 
     def stats(self) -> dict[str, Any]:

@@ -42,6 +42,10 @@ MISSING_PROVIDER_TOKEN: Final = Reason("MissingProviderToken", 403, "the provide
 INVALID_PROVIDER_TOKEN: Final = Reason(
     "InvalidProviderToken", 403, "the provider's API key is not one of this server's"
 )
+BAD_USER: Final = Reason("BadUser", 400, "the user is not printable text of up to 255 characters")
+TOO_MANY_DEVICES: Final = Reason(
+    "TooManyDevices", 400, "the user has as many devices as one may have"
+)
 BAD_PATH: Final = Reason("BadPath", 404, "the path is not /3/device/<token>")
 METHOD_NOT_ALLOWED: Final = Reason("MethodNotAllowed", 405, "the method is not POST")
 UNREGISTERED: Final = Reason("Unregistered", 410, "the device token was unregistered")
