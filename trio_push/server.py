@@ -125,10 +125,7 @@ class Server:
     def _make_front(self) -> FrontDoor:
         settings = self._settings
         intake = ApnsIntake(self.node)
-        pages = (
-            Health(self.node, self.addresses.api).answer,
-            AckPage(self.node.router).answer,
-        )
+        pages = (Health(self.node, self.addresses.api), AckPage(self.node.router))
         patience = {
             "head_timeout_s": settings.head_timeout_s,
             "idle_timeout_s": settings.idle_timeout_s,

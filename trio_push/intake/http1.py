@@ -20,7 +20,7 @@ from trio_push.sockets import close_gently, receive_some, send_all
 from trio_push.wire import http1
 from trio_push.wire.apns_response import http1_response
 from trio_push.wire.http1 import Request, RequestParser
-from trio_push.wire.page import Answerer, find_page
+from trio_push.wire.page import Pages, find_page
 from trio_push.wire.query import split_target
 
 EVENTS = b"/events"
@@ -46,7 +46,7 @@ class Http1Intake:
     def __init__(
         self,
         intake: ApnsIntake,
-        pages: Sequence[Answerer],
+        pages: Sequence[Pages],
         *,
         head_timeout_s: float,
         idle_timeout_s: float,

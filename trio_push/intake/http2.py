@@ -21,7 +21,7 @@ from trio_push.wire.apns import MAX_PAYLOAD_BYTES
 from trio_push.wire.apns_response import http2_headers
 from trio_push.wire.http2 import H2Session
 from trio_push.wire.http2_events import Event, Headers, Request, Reset, Writable
-from trio_push.wire.page import Answerer, find_page
+from trio_push.wire.page import Pages, find_page
 from trio_push.wire.query import split_target
 from trio_push.wire.reasons import IDLE_TIMEOUT
 
@@ -49,7 +49,7 @@ class Http2Intake:
     def __init__(
         self,
         intake: ApnsIntake,
-        pages: Sequence[Answerer],
+        pages: Sequence[Pages],
         *,
         head_timeout_s: float,
         idle_timeout_s: float,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
 
 import orjson
 
@@ -16,8 +16,11 @@ class Page(NamedTuple):
     body: bytes
 
 
-#: answers a request by method, path and body; None for what is not its own
-Answerer = Callable[[bytes, bytes, bytes], Page | None]
+class Pages(Protocol):
+    """Some paths and what is found there."""
+
+    def answer(self, method: bytes, path: bytes, body: bytes) -> Page | None:
+        """The answer to a request; None for one that is not for these paths."""
 
 
 def json_page(value: dict[str, Any], status: int = 200) -> Page:
@@ -25,7 +28,7 @@ def json_page(value: dict[str, Any], status: int = 200) -> Page:
     return Page(status, b"application/json", orjson.dumps(value) + b"\n")
 
 
-def find_page(pages: Sequence[Answerer], method: bytes, path: bytes, body: bytes) -> Page | None:
+def find_page(pages: Sequence[Pages], method: bytes, path: bytes, body: bytes) -> Page | None:
     """The answer of the first to whom the request belongs."""
-    found = (answer(method, path, body) for answer in pages)
+    found = (each.answer(method, path, body) for each in pages)
     return next((page for page in found if page is not None), None)
