@@ -103,6 +103,8 @@ ELSEWHERE = {"IdleTimeout", "InternalServerError", "ServiceUnavailable", "Shutdo
 #: with authentication, which is off here
 ELSEWHERE |= {"ExpiredAccessToken", "Forbidden", "InvalidAccessToken", "InvalidProviderToken"}
 ELSEWHERE |= {"MissingAccessToken", "MissingProviderToken"}
+#: devices meet these
+ELSEWHERE |= {"BadUser", "TooManyDevices"}
 
 
 @pytest.fixture(scope="module")
