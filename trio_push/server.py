@@ -125,7 +125,10 @@ class Server:
     def _make_front(self) -> FrontDoor:
         settings = self._settings
         intake = ApnsIntake(self.node)
-        pages = (Health(self.node, self.addresses.api), AckPage(self.node.router))
+        pages = (
+            Health(self.node, self.addresses.api),
+            AckPage(self.node.router, self.node.device_auth),
+        )
         patience = {
             "head_timeout_s": settings.head_timeout_s,
             "idle_timeout_s": settings.idle_timeout_s,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import httpx
+import jwt as pyjwt
 import orjson
 import pytest
 
@@ -81,3 +84,25 @@ async def test_users() -> None:
             async with Peer.connected(server) as device:
                 response = await device.request("GET", f"/events?token=cc&{query}")
                 assert (response.status, orjson.loads(response.body)["reason"]) == (400, reason)
+
+
+async def test_who_has_to_prove_who_it_is_cannot_say_whose(tmp_path: Path) -> None:
+    """With device authentication the user and the acknowledging device are those of the JWT."""
+    secret = "s" * 32
+    (tmp_path / "key").write_text(secret)
+    jwt = pyjwt.encode({"sub": "aa", "user": "alice"}, secret, "HS256")
+    auth = {"device_auth": "jwt", "jwt_key": str(tmp_path / "key")}
+    async with serving(sound=False, **auth) as server:
+        users = server.node.router.users
+        async with Peer.connected(server) as device:
+            await device.listen("aa", "&user=bob", authorization=f"Bearer {jwt}")
+            assert (users.tokens("alice"), users.tokens("bob")) == (["aa"], [])
+            await push(server, stored(b"x", wants_ack=True), stored(b"y", "bb", wants_ack=True))
+        url = f"{server.addresses.wire[0]}/events/ack"
+        async with httpx.AsyncClient() as client:
+            assert (await client.post(url, json={"notification_id": "x"})).status_code == 401
+            shown = {"Authorization": f"Bearer {jwt}"}
+            stranger = {"token": "bb", "notification_id": "y"}
+            assert (await client.post(url, json=stranger, headers=shown)).status_code == 403
+            mine = {"notification_id": "x"}
+            assert (await client.post(url, json=mine, headers=shown)).status_code == 200

@@ -1,23 +1,21 @@
-"""`POST /events/ack`: the word of a device that can otherwise only listen.
-
-Asked by HTTP/1.1 and HTTP/2 intake for each request that is no push.
-"""
+"""`POST /events/ack`: the word of a device that can otherwise only listen."""
 
 from __future__ import annotations
 
 import msgspec
 
+from trio_push.auth.devices import DeviceAuth
 from trio_push.errors import Refusal
 from trio_push.router.router import Router
-from trio_push.wire.page import Page, json_page
-from trio_push.wire.tokens import parse_token
+from trio_push.wire.page import AnyRequest, Page, json_page
+from trio_push.wire.query import split_target
 
 PATH = b"/events/ack"
 
 
 class _Ack(msgspec.Struct):
-    token: str
     notification_id: str
+    token: str = ""
 
 
 _decoder = msgspec.json.Decoder(_Ack)
@@ -26,18 +24,23 @@ _decoder = msgspec.json.Decoder(_Ack)
 class AckPage:
     """Takes acknowledgements for the devices of one node."""
 
-    def __init__(self, router: Router) -> None:
+    def __init__(self, router: Router, auth: DeviceAuth) -> None:
         self._router = router
+        self._auth = auth
 
-    def answer(self, method: bytes, path: bytes, body: bytes) -> Page | None:
+    def answer(self, request: AnyRequest) -> Page | None:
         """The answer to a request; None for one that is not for this page."""
+        path, query = split_target(request.target)
         if path != PATH:
             return None
-        if method != b"POST":
+        if request.method != b"POST":
             return json_page({"reason": "MethodNotAllowed"}, 405)
         try:
-            ack = _decoder.decode(body)
-            token = parse_token(ack.token)
+            ack = _decoder.decode(request.body)
+            credentials = self._auth.read(request.headers, query)
+            if ack.token:
+                credentials = credentials._replace(asked=ack.token.encode())
+            token = self._auth.authenticate(credentials).token
         except msgspec.DecodeError as error:
             return json_page({"reason": "BadRequest", "detail": str(error)}, 400)
         except Refusal as refusal:

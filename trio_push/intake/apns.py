@@ -7,7 +7,7 @@ for each; what a push must look like is decided by `wire.apns`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from trio_push.auth.apikey import shown_key
 from trio_push.errors import Refusal
@@ -15,23 +15,11 @@ from trio_push.node import Node
 from trio_push.push import Push
 from trio_push.wire.apns import PushRefused, read_push
 from trio_push.wire.apns_response import response_body
+from trio_push.wire.page import AnyRequest
 from trio_push.wire.reasons import INVALID_PROVIDER_TOKEN, MISSING_PROVIDER_TOKEN
 
 #: seconds after which a refused provider may try again
 RETRY_AFTER_S = 5
-
-
-class ApnsRequest(Protocol):
-    """What both versions of HTTP know of a request; header names are lower-case."""
-
-    @property
-    def method(self) -> bytes: ...
-    @property
-    def target(self) -> bytes: ...
-    @property
-    def headers(self) -> list[tuple[bytes, bytes]]: ...
-    @property
-    def body(self) -> bytes: ...
 
 
 class Answer(NamedTuple):
@@ -51,7 +39,7 @@ class ApnsIntake:
         self._default_ttl_s = node.settings.default_ttl_s
         self._keys = node.api_keys if node.settings.apns_auth else None
 
-    async def answer(self, requests: Sequence[ApnsRequest]) -> list[Answer]:
+    async def answer(self, requests: Sequence[AnyRequest]) -> list[Answer]:
         """One answer per request, in order; all that are accepted are submitted together."""
         pushes: list[Push] = []
         answers: list[Answer] = []
@@ -75,7 +63,7 @@ class ApnsIntake:
             ]
         return answers
 
-    def _read(self, request: ApnsRequest, now: float) -> Push:
+    def _read(self, request: AnyRequest, now: float) -> Push:
         push = read_push(
             request.method,
             request.target,
@@ -92,7 +80,7 @@ class ApnsIntake:
             raise PushRefused.of(refusal, push.id) from None
         return push
 
-    def _check_key(self, request: ApnsRequest) -> None:
+    def _check_key(self, request: AnyRequest) -> None:
         """Raise Refusal unless the provider may push."""
         if self._keys is None:
             return

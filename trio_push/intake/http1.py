@@ -109,8 +109,7 @@ class Http1Intake:
             return None
         if request.method == b"OPTIONS":
             return _PREFLIGHT
-        path = split_target(request.target)[0]
-        page = find_page(self._pages, request.method, path, request.body)
+        page = find_page(self._pages, request)
         if page is None:
             return None
         return http1.response(

@@ -195,7 +195,7 @@ class Http2Connection:
             if device is not None:
                 self._devices[request.stream_id] = device
             return True
-        page = find_page(self._owner.pages, request.method, path, request.body)
+        page = find_page(self._owner.pages, request)
         if page is None:
             return False
         headers: Headers = [(b"content-type", page.content_type)]

@@ -15,7 +15,8 @@ import trio
 from trio_push import __version__
 from trio_push.node import Node
 from trio_push.push import State
-from trio_push.wire.page import Page, json_page
+from trio_push.wire.page import AnyRequest, Page, json_page
+from trio_push.wire.query import split_target
 
 
 class Health:
@@ -25,10 +26,11 @@ class Health:
         self._node = node
         self._api_url = api_url
 
-    def answer(self, method: bytes, path: bytes, body: bytes) -> Page | None:
+    def answer(self, request: AnyRequest) -> Page | None:
         """The answer to a request; None for one that is not for these paths."""
-        if method not in (b"GET", b"HEAD"):
+        if request.method not in (b"GET", b"HEAD"):
             return None
+        path, _ = split_target(request.target)
         if path == b"/healthz":
             return Page(200, b"text/plain; charset=utf-8", b"ok\n")
         if path == b"/stats":

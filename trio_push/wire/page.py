@@ -16,10 +16,23 @@ class Page(NamedTuple):
     body: bytes
 
 
+class AnyRequest(Protocol):
+    """What both versions of HTTP know of a request; header names are lower-case."""
+
+    @property
+    def method(self) -> bytes: ...
+    @property
+    def target(self) -> bytes: ...
+    @property
+    def headers(self) -> list[tuple[bytes, bytes]]: ...
+    @property
+    def body(self) -> bytes: ...
+
+
 class Pages(Protocol):
     """Some paths and what is found there."""
 
-    def answer(self, method: bytes, path: bytes, body: bytes) -> Page | None:
+    def answer(self, request: AnyRequest) -> Page | None:
         """The answer to a request; None for one that is not for these paths."""
 
 
@@ -28,7 +41,7 @@ def json_page(value: dict[str, Any], status: int = 200) -> Page:
     return Page(status, b"application/json", orjson.dumps(value) + b"\n")
 
 
-def find_page(pages: Sequence[Pages], method: bytes, path: bytes, body: bytes) -> Page | None:
+def find_page(pages: Sequence[Pages], request: AnyRequest) -> Page | None:
     """The answer of the first to whom the request belongs."""
-    found = (each.answer(method, path, body) for each in pages)
+    found = (each.answer(request) for each in pages)
     return next((page for page in found if page is not None), None)
