@@ -462,6 +462,6 @@ async def test_event_streams_need_not_say_anything(
     device = FakeDevice("bb")
     node.router.attach(device)
     heartbeat.add(device)
-    await trio.sleep(300)
+    await trio.sleep(290)
     assert not device.closed
     assert device.taken == b": keepalive\n\n" * 9

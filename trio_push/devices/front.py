@@ -95,12 +95,12 @@ class FrontDoor:
                 self.failed[type(error).__name__] += 1
                 log.error("connection_failed", error=repr(error), exc_info=error)
                 why = INTERNAL_ERROR
+            finally:
+                if connection is not None:
+                    self._node.router.delivery.disconnect(connection, why)
             if connection is not None:
-                self._node.router.delivery.disconnect(connection, why)
                 await self._take_leave(sock)
         finally:
-            if connection is not None:
-                self._node.router.delivery.disconnect(connection)
             close(sock)
 
     async def _take_leave(self, sock: socket.socket) -> None:
