@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import ssl
-from pathlib import Path
 
 import pytest
 import trio
@@ -12,7 +11,6 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.serving import Peer, nothing_left, request, serving, settle
 from trio_push.intake.apns import ApnsIntake
-from trio_push.tls import dev_context
 
 EVENTS = request("GET", "/events?token=aa")
 
@@ -213,16 +211,3 @@ async def test_the_end_of_a_stream_over_tls_is_no_cut(
         server.node.router.unregister("aa")
         assert await device.read_to_end() == b""  # trio tells a cut by an exception
         server.node.router.register("aa")
-
-
-@pytest.fixture(scope="module")
-def tls(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
-    """Settings of a server with a TLS listener beside the plain one."""
-    folder = tmp_path_factory.mktemp("tls")
-    return {"tls_listen": ("127.0.0.1:0",), "tls_dev": True, "tls_dev_dir": str(folder)}
-
-
-@pytest.fixture(scope="module")
-def trust(tls: dict[str, object]) -> ssl.SSLContext:
-    _, ca_file = dev_context(Path(str(tls["tls_dev_dir"])))
-    return ssl.create_default_context(cafile=ca_file)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
 
@@ -14,8 +14,6 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from wsproto.frame_protocol import Frame, FrameProtocol, Opcode
 
 from tests.fakes import T0, FakeDevice, push
-from trio_push.clock import Clock
-from trio_push.config import ServeSettings
 from trio_push.devices import farewell
 from trio_push.devices.connection import Connection
 from trio_push.devices.heartbeat import Heartbeat
@@ -24,18 +22,6 @@ from trio_push.mailbox.mailbox import MAX_ANSWERS
 from trio_push.node import Node
 from trio_push.push import State
 from trio_push.wire.messages import Ack, AuthResult, Error, FromDevice, FromServer, Sync
-
-
-@pytest.fixture
-async def node(autojump_clock: MockClock, nursery: trio.Nursery) -> AsyncIterator[Node]:
-    """A node whose router runs, on a wall clock that follows the mock clock; books checked."""
-    start = trio.current_time()
-    settings = ServeSettings(write_timeout_s=10, mailbox_capacity=3)
-    node = Node.make(settings, Clock(wall=lambda: T0 + trio.current_time() - start))
-    await nursery.start(node.router.run, node.push_channel.receive_end)
-    yield node
-    books = node.ledger.snapshot(node.router.held())
-    assert books["balanced"], books
 
 
 class Device(FrameProtocol):

@@ -4,296 +4,277 @@ from __future__ import annotations
 
 import json
 import ssl
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
 import structlog
 import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
 from wsproto.frame_protocol import FrameProtocol, Opcode
 
 from tests.fakes import push
-from trio_push.config import ServeSettings
+from tests.serving import Peer, Response, nothing_left, request, serving, settle
 from trio_push.devices import farewell
 from trio_push.devices.connection import Connection
-from trio_push.devices.websocket import WebSocketTransport
 from trio_push.push import State
-from trio_push.server import Server, open_server
+from trio_push.server import Server
+from trio_push.sockets import LINGER_S
 from trio_push.wire.messages import FromDevice, FromServer
 
-PATIENCE_S = 10
 UPGRADE = (
     b"GET /ws?token=aa HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 )
+PING = b"\x89\x85\0\0\0\0early"
 
 
-@asynccontextmanager
-async def serving(**settings: Any) -> AsyncIterator[Server]:
-    chosen = {"listen": ("127.0.0.1:0",), "api": "off", **settings}
-    with trio.fail_after(PATIENCE_S):
-        async with open_server(ServeSettings(**chosen), debug_echo=True) as server:
-            yield server
-            books = server.node.ledger.snapshot(server.node.router.held())
-            assert books["balanced"], books
+class Device:
+    """A peer that speaks WebSocket, by wsproto."""
 
-
-@pytest.fixture
-async def server() -> AsyncIterator[Server]:
-    async with serving() as server:
-        yield server
-
-
-class Client:
-    """A stream to a server, and wsproto's client on it."""
-
-    def __init__(self, stream: trio.abc.HalfCloseableStream) -> None:
-        self.stream = stream
+    def __init__(self, peer: Peer) -> None:
+        self._peer = peer
         self.frames = FrameProtocol(client=True, extensions=[])
 
-    async def response(self) -> tuple[int, bytes, bytes]:
-        """Status, head and what has come after it."""
-        data = b""
-        while b"\r\n\r\n" not in data:
-            assert (more := await self.stream.receive_some())
-            data += more
-        head, _, rest = data.partition(b"\r\n\r\n")
-        return int(head.split()[1]), head, rest
-
-    async def refused(self) -> tuple[int, bytes, dict[str, Any]]:
-        """A response with which the connection ends."""
-        status, head, body = await self.response()
-        while more := await self.stream.receive_some():
-            body += more
-        return status, head, json.loads(body)
+    @classmethod
+    async def upgraded(cls, peer: Peer, request: bytes = UPGRADE) -> Device:
+        await peer.send(request)
+        response = await peer.response()
+        assert response.status == 101, response
+        return cls(peer)
 
     async def say(self, *frames: bytes) -> None:
-        await self.stream.send_all(b"".join(frames))
+        await self._peer.send(b"".join(frames))
 
     async def hear(self) -> tuple[Opcode, Any]:
         """The next frame."""
         while True:
             for frame in self.frames.received_frames():
                 return frame.opcode, frame.payload
-            data = await self.stream.receive_some()
+            data = await self._peer.receive()
             assert data, "the connection was closed"
             self.frames.receive_bytes(data)
 
-    async def ended(self) -> bool:
-        return not await self.stream.receive_some()
+    async def is_alive(self) -> bool:
+        await self.say(self.frames.ping(b"?"))
+        return await self.hear() == (Opcode.PONG, b"?")
+
+    async def leave(self) -> None:
+        """Close as both sides should."""
+        await self.say(self.frames.close(1000))
+        assert await self.hear() == (Opcode.CLOSE, (1000, ""))
+        assert await self._peer.read_to_end() == b""
 
 
-async def dial(server: Server, request: bytes = UPGRADE) -> Client:
-    port = int(server.addresses.wire[0].rpartition(":")[2])
-    client = Client(await trio.open_tcp_stream("127.0.0.1", port))
-    await client.stream.send_all(request)
-    return client
+async def test_a_device_from_its_handshake_to_its_end() -> None:
+    async with serving() as server, Peer.connected(server) as peer:
+        await server.node.push_channel.submit([push(b"stored")])
+        device = await Device.upgraded(peer)
+        await server.node.push_channel.submit([push(b"[1]")])
+        texts = [(await device.hear())[1] for _ in range(2)]
+        assert [json.loads(text)["data"] for text in texts] == ["stored", [1]]
+        await device.leave()
+        assert server.node.directory.get("aa") is None
 
 
-async def connect(server: Server, request: bytes = UPGRADE) -> Client:
-    client = await dial(server, request)
-    status, _, rest = await client.response()
-    assert status == 101
-    client.frames.receive_bytes(rest)
-    return client
+@pytest.mark.parametrize("cut", [3, len(UPGRADE) - 1, len(UPGRADE), len(UPGRADE) + 2, -1])
+async def test_frames_may_come_with_the_handshake(cut: int) -> None:
+    async with serving() as server, Peer.connected(server) as peer:
+        await peer.send((UPGRADE + PING)[:cut])
+        await wait_all_tasks_blocked(0.01)
+        await peer.send((UPGRADE + PING)[cut:])
+        assert (await peer.response()).status == 101
+        assert await Device(peer).hear() == (Opcode.PONG, b"early")
 
 
-async def test_a_device_from_its_handshake_to_its_end(server: Server) -> None:
-    device = await connect(server)
-    connection = server.node.directory.get("aa")
-    assert connection is not None
-    assert connection.transport.name == "ws"
-    await server.node.push_channel.submit([push(b"[1]")])
-    opcode, text = await device.hear()
-    assert opcode is Opcode.TEXT
-    assert json.loads(text)["data"] == [1]
-    await device.say(device.frames.close(1000))
-    assert await device.hear() == (Opcode.CLOSE, (1000, ""))
-    assert await device.ended()
-    assert server.node.directory.get("aa") is None
+async def test_a_connection_may_begin_with_other_requests() -> None:
+    async with serving() as server, Peer.connected(server) as peer:
+        await peer.send(request("GET", "/healthz") + UPGRADE + PING)
+        assert (await peer.response()).body == b"ok\n"
+        assert (await peer.response()).status == 101
+        assert await Device(peer).hear() == (Opcode.PONG, b"early")
 
 
-@pytest.mark.parametrize("cut", [0, 3, len(UPGRADE) - 1, len(UPGRADE), len(UPGRADE) + 2])
-async def test_frames_may_come_with_the_handshake(server: Server, cut: int) -> None:
-    ping = bytes(FrameProtocol(client=True, extensions=[]).ping(b"early"))
-    device = await dial(server, (UPGRADE + ping)[:cut])
-    await trio.sleep(0.01 if cut else 0)
-    await device.say((UPGRADE + ping)[cut:])
-    status, _, rest = await device.response()
-    assert status == 101
-    device.frames.receive_bytes(rest)
-    assert await device.hear() == (Opcode.PONG, b"early")
+def with_header(line: bytes) -> bytes:
+    return UPGRADE[:-2] + line + b"\r\n\r\n"
 
 
-async def test_a_provider_may_become_a_device(server: Server) -> None:
-    device = await dial(server, b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
-    assert (await device.response())[0] == 200
-    await device.say(UPGRADE)
-    assert (await device.response())[0] == 101
+async def refusal(server: Server, request: bytes) -> Response:
+    """A response after which the connection ends."""
+    async with Peer.connected(server) as peer:
+        await peer.send(request)
+        response = await peer.response()
+        assert await peer.read_to_end() == b""
+        assert response.headers["connection"] == "close"
+        return response
 
 
-REFUSED: list[tuple[bytes, int, str]] = [
-    (UPGRADE.replace(b"?token=aa", b""), 400, "MissingDeviceToken"),
-    (UPGRADE.replace(b"token=aa", b"token=xy"), 400, "BadDeviceToken"),
-    (UPGRADE.replace(b"token=aa", b"token=dead"), 410, "Unregistered"),
-    (UPGRADE.replace(b"Key: dGhl", b"Key: "), 400, "BadRequest"),
-    (UPGRADE.replace(b"localhost", b"\xff"), 400, "BadRequest"),
-    (UPGRADE.replace(b"\r\n\r\n", b"\r\nSec-WebSocket-Protocol: \xff\r\n\r\n"), 400, "BadRequest"),
-    (
-        UPGRADE.replace(b"\r\n\r\n", b"\r\nSec-WebSocket-Extensions: \xff\r\n\r\n"),
-        400,
-        "BadRequest",
-    ),
-    (UPGRADE.replace(b"\r\n\r\n", b"\r\nContent-Length: 2\r\n\r\nab"), 400, "BadRequest"),
-    (UPGRADE.replace(b"Version: 13", b"Version: 14"), 426, "BadRequest"),
-    (UPGRADE.replace(b"Upgrade: websocket\r\n", b""), 426, "BadRequest"),
-    (UPGRADE.replace(b"Connection: Upgrade", b"Connection: close"), 426, "BadRequest"),
-    (UPGRADE.replace(b"HTTP/1.1", b"HTTP/1.0"), 426, "BadRequest"),
-]
-
-
-@pytest.mark.parametrize(("request_", "status", "reason"), REFUSED)
-async def test_refusals_are_http(server: Server, request_: bytes, status: int, reason: str) -> None:
-    server.node.router.unregister("dead")
-    answer, head, body = await (await dial(server, request_)).refused()
-    assert (answer, body["reason"]) == (status, reason)
-    assert b"\r\nConnection: close" in head
-    assert (b"\r\nSec-WebSocket-Version: 13" in head) is (status == 426)
-    assert len(server.node.directory) == 0
-    assert (await connect(server)) is not None
+@pytest.mark.parametrize(
+    ("sent", "status", "reason"),
+    [
+        (UPGRADE.replace(b"?token=aa", b""), 400, "MissingDeviceToken"),
+        (UPGRADE.replace(b"=aa", b"=xy"), 400, "BadDeviceToken"),
+        (UPGRADE.replace(b"=aa", b"=dead"), 410, "Unregistered"),
+        (UPGRADE.replace(b"Key: dGhl", b"Key: "), 400, "BadRequest"),
+        (UPGRADE.replace(b"localhost", b"\xff"), 400, "BadRequest"),
+        (with_header(b"Sec-WebSocket-Protocol: \xff"), 400, "BadRequest"),
+        (with_header(b"Sec-WebSocket-Extensions: \xff"), 400, "BadRequest"),
+        (with_header(b"Content-Length: 2") + b"ab", 400, "BadRequest"),
+        (UPGRADE.replace(b"13", b"14"), 426, "BadRequest"),
+        (UPGRADE.replace(b"Upgrade: websocket\r\n", b""), 426, "BadRequest"),
+        (UPGRADE.replace(b"Connection: Upgrade", b"Connection: close"), 426, "BadRequest"),
+        (UPGRADE.replace(b"HTTP/1.1", b"HTTP/1.0"), 426, "BadRequest"),
+    ],
+)
+async def test_refusals_are_http(sent: bytes, status: int, reason: str) -> None:
+    async with serving() as server:
+        since = server.node.router.unregister("dead")
+        response = await refusal(server, sent)
+        body = json.loads(response.body)
+        assert (response.status, body["reason"]) == (status, reason)
+        assert body.get("timestamp") == (since if status == 410 else None)
+        assert response.headers.get("sec-websocket-version") == ("13" if status == 426 else None)
 
 
 async def test_no_room() -> None:
     async with serving(max_connections=1) as server:
-        first = await connect(server)
-        refused = await dial(server, UPGRADE.replace(b"=aa", b"=bb"))
-        status, head, body = await refused.refused()
-        assert (status, body["reason"]) == (503, "ServiceUnavailable")
-        assert b"\r\nRetry-After: 10" in head
-        assert not (await first.hear_nothing()) if hasattr(first, "hear_nothing") else True
+        async with Peer.connected(server) as peer:
+            first = await Device.upgraded(peer)
+            response = await refusal(server, UPGRADE.replace(b"=aa", b"=bb"))
+            assert (response.status, response.headers["retry-after"]) == (503, "10")
+            assert await first.is_alive()
+        await settle(lambda: nothing_left(server))
 
 
-async def test_other_methods_and_http2_know_no_websocket(server: Server) -> None:
-    answer = await dial(server, b"HEAD /ws HTTP/1.1\r\nHost: x\r\n\r\n")
-    assert (await answer.response())[0] == 404
+@pytest.mark.parametrize("method", ["HEAD", "POST", "OPTIONS"])
+async def test_for_other_methods_there_is_nothing_special(method: str) -> None:
+    async with serving() as server, Peer.connected(server) as peer:
+        await peer.send(UPGRADE.replace(b"GET", method.encode()))
+        head = await peer.read_until(b"\r\n\r\n")
+        assert head.split()[1] == (b"204" if method == "OPTIONS" else b"404")
 
 
-async def test_an_event_stream_stays_one_whatever_it_asks_for(server: Server) -> None:
-    device = await dial(server, UPGRADE.replace(b"/ws", b"/events"))
-    status, head, _ = await device.response()
-    assert status == 200
-    assert b"text/event-stream" in head
+async def test_an_event_stream_stays_one_whatever_it_asks_for() -> None:
+    async with serving() as server, Peer.connected(server) as peer:
+        await peer.send(UPGRADE.replace(b"/ws", b"/events"))
+        response = await peer.response()
+        assert (response.status, response.headers["content-type"]) == (200, "text/event-stream")
 
 
 # -- the end
 
 
-async def test_the_older_connection_reads_why_it_is_closed(server: Server) -> None:
-    older = await connect(server)
-    await older.say(b"\x81")  # what is half said does not matter
-    newer = await connect(server)
-    assert await older.hear() == (Opcode.CLOSE, (4500, "replaced"))
-    assert await older.ended()
-    await newer.say(newer.frames.ping())
-    assert await newer.hear() == (Opcode.PONG, b"")
+async def test_the_older_connection_reads_why_it_is_closed() -> None:
+    async with serving() as server, Peer.connected(server) as one, Peer.connected(server) as two:
+        older = await Device.upgraded(one)
+        await older.say(b"\x81")  # what is half said does not matter
+        newer = await Device.upgraded(two)
+        assert await older.hear() == (Opcode.CLOSE, (4500, "replaced"))
+        assert await one.read_to_end() == b""
+        assert await newer.is_alive()
 
 
-async def test_one_that_talks_on_reads_why_it_is_closed(server: Server) -> None:
+async def test_one_that_talks_on_reads_why_it_is_closed() -> None:
     """What it has sent and nobody has read would turn the close into a reset."""
-    device = await connect(server)
-    await device.say(b"\x83\x80abcd", device.frames.send_data("x" * 30_000))
-    opcode, (code, reason) = await device.hear()
-    assert (opcode, code) == (Opcode.CLOSE, 1002)
-    assert "opcode" in reason
-    assert await device.ended()
+    async with serving() as server, Peer.connected(server) as peer:
+        device = await Device.upgraded(peer)
+        await device.say(b"\x83\x80abcd", device.frames.send_data("x" * 30_000))
+        assert await device.hear() == (Opcode.CLOSE, (1002, "Invalid opcode 0x3"))
+        assert await peer.read_to_end() == b""
 
 
-async def test_one_that_goes_without_a_word(server: Server) -> None:
-    device = await connect(server)
-    await device.stream.aclose()
-    while server.node.directory.get("aa") is not None:
-        await trio.sleep(0.001)
-    assert await server.node.push_channel.submit([push(b"x")]) == [State.STORED]
+async def test_one_that_does_not_close_is_not_waited_for(mock_clock: MockClock) -> None:
+    async with serving() as server, Peer.connected(server) as peer:
+        await Device.upgraded(peer)
+        server.node.router.unregister("aa")
+        await settle(lambda: server._front.leaving == 1)
+        mock_clock.jump(LINGER_S)
+        await settle(lambda: nothing_left(server))
 
 
-async def test_a_fault_of_ours_is_said_and_logged(
-    server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("how", ["close", "reset", "end"])
+async def test_one_that_goes_without_a_word(how: str) -> None:
+    async with serving() as server, Peer.connected(server) as peer:
+        await Device.upgraded(peer)
+        getattr(peer, how)()
+        await settle(lambda: nothing_left(server))
+        assert await server.node.push_channel.submit([push()]) == [State.STORED]
+
+
+async def test_a_fault_of_ours_is_told_and_logged(monkeypatch: pytest.MonkeyPatch) -> None:
     def hear(connection: Connection, message: FromDevice) -> FromServer | None:
         raise ZeroDivisionError
 
-    transport = server._front._websockets[b"/ws"]
-    monkeypatch.setattr(transport, "_hear", hear)
-    bystander = await connect(server, UPGRADE.replace(b"=aa", b"=bb"))
-    message = b'{"type":"ack","notification_id":"a"}'
-    with structlog.testing.capture_logs() as logs:
-        device = await connect(server)
-        await device.say(device.frames.send_data(message.decode()))
-        assert await device.hear() == (Opcode.CLOSE, (1011, "internal_error"))
-        assert await device.ended()
-        early = await dial(server, UPGRADE + bytes(device.frames.send_data(message.decode())))
-        assert (await early.response())[0] == 101
-        assert await early.ended()
-    assert [entry["event"] for entry in logs] == ["connection_failed"] * 2
-    assert server._front.failed == {"ZeroDivisionError": 2}
-    assert server.node.directory.get("aa") is None
-    await bystander.say(bystander.frames.ping())
-    assert await bystander.hear() == (Opcode.PONG, b"")
+    async with (
+        serving(sound=False) as server,
+        Peer.connected(server) as peer,
+        Peer.connected(server) as other,
+        Peer.connected(server) as third,
+    ):
+        monkeypatch.setattr(server._front._websockets[b"/ws"], "_hear", hear)
+        bystander = await Device.upgraded(other, UPGRADE.replace(b"=aa", b"=bb"))
+        device = await Device.upgraded(peer)
+        message = bytes(device.frames.send_data('{"type":"auth","token":"t"}'))
+        with structlog.testing.capture_logs() as logs:
+            await device.say(message)
+            assert await device.hear() == (Opcode.CLOSE, (1011, "internal_error"))
+            assert await peer.read_to_end() == b""
+            early = await Device.upgraded(third, UPGRADE + message)
+            assert await early.hear() == (Opcode.CLOSE, (1011, "internal_error"))
+        assert [entry["event"] for entry in logs] == ["connection_failed"] * 2
+        assert server.node.directory.get("aa") is None
+        assert await bystander.is_alive()
 
 
 async def test_shutdown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(farewell, "RETRY_MS", (1234, 1234))
-    async with serving(drain_s=0.2) as server, trio.open_nursery() as nursery:
-        device = await connect(server)
+    async with (
+        serving(drain_s=1, sound=False) as server,
+        Peer.connected(server) as peer,
+        trio.open_nursery() as nursery,
+    ):
+        device = await Device.upgraded(peer)
         nursery.start_soon(server.drain)
         assert await device.hear() == (Opcode.CLOSE, (1001, "retry: 1234"))
         await device.say(device.frames.close(1001))
-        assert await device.ended()
-
-
-async def test_an_echo_has_no_limits(server: Server) -> None:
-    device = await connect(server, UPGRADE.replace(b"/ws", b"/echo"))
-    big = "m\u00e1gic" * 50_000
-    await device.say(device.frames.send_data(big))
-    text = ""
-    while len(text) < len(big):
-        opcode, part = await device.hear()
-        assert opcode in (Opcode.TEXT, Opcode.CONTINUATION)
-        text += part
-    assert text == big
-    for _ in range(1100):
-        await device.say(device.frames.send_data(b"\xff"))
-        assert await device.hear() == (Opcode.BINARY, b"\xff")
-
-
-async def test_there_is_no_echo_unless_asked_for() -> None:
-    settings = ServeSettings(listen=("127.0.0.1:0",), api="off")
-    async with open_server(settings) as server:
-        client = await dial(server, UPGRADE.replace(b"/ws", b"/echo"))
-        assert (await client.response())[0] == 404
+        assert await peer.read_to_end() == b""
 
 
 # -- TLS
 
 
-async def test_over_tls(tmp_path: Path) -> None:
-    """Frames that lie decrypted in the TLS layer are heard although the socket is not readable."""
-    tls = {"tls_listen": ("127.0.0.1:0",), "tls_dev": True, "tls_dev_dir": str(tmp_path)}
-    async with serving(**tls) as server:
-        trust = ssl.create_default_context(cafile=server.addresses.ca_file)
-        port = int(server.addresses.tls[0].rpartition(":")[2])
-        stream = await trio.open_ssl_over_tcp_stream(
-            "127.0.0.1", port, https_compatible=True, ssl_context=trust
-        )
-        device = Client(stream)  # type: ignore[arg-type]
-        await device.say(UPGRADE)
-        assert (await device.response())[0] == 101
-        ping = device.frames.ping
-        await device.say(*(ping(b"%03d" % n + b"x" * 120) for n in range(100)))
-        for n in range(100):
-            assert await device.hear() == (Opcode.PONG, b"%03d" % n + b"x" * 120)
+async def test_what_tls_has_read_already_is_heard(
+    tls: dict[str, object], trust: ssl.SSLContext
+) -> None:
+    """It makes no socket readable: a record holds more than is read from it at a time."""
+    async with serving(**tls) as server, Peer.connected(server, trust=trust) as peer:
+        device = await Device.upgraded(peer)
+        payloads = [b"%03d" % n + b"x" * 120 for n in range(100)]
+        await device.say(*map(device.frames.ping, payloads))
+        for payload in payloads:
+            assert await device.hear() == (Opcode.PONG, payload)
         server.node.router.unregister("aa")
         assert await device.hear() == (Opcode.CLOSE, (4501, "unregistered"))
-        assert await device.ended()
+        assert await peer.read_to_end() == b""
+
+
+# -- for tests of the protocol
+
+
+async def test_an_echo_says_everything_back() -> None:
+    async with serving(debug_echo=True) as server, Peer.connected(server) as peer:
+        device = await Device.upgraded(peer, UPGRADE.replace(b"/ws", b"/echo"))
+        for _ in range(1100):
+            await device.say(device.frames.send_data(b"\xff"))
+            assert await device.hear() == (Opcode.BINARY, b"\xff")
+        big = "m\u00e1gic" * 50_000
+        await device.say(device.frames.send_data(big))
+        text = ""
+        while len(text) < len(big):
+            text += (await device.hear())[1]
+        assert text == big
+
+
+async def test_there_is_no_echo_unless_asked_for() -> None:
+    async with serving() as server, Peer.connected(server) as peer:
+        await peer.send(UPGRADE.replace(b"/ws", b"/echo"))
+        assert (await peer.response()).status == 404

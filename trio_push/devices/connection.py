@@ -30,8 +30,9 @@ class Transport(Protocol):
 
     def frame(self, seq: int, push: Push) -> bytes: ...
 
-    def farewell(self, why: CloseCode, retry_ms: int | None) -> bytes:
+    def farewell(self, why: CloseCode, retry_ms: int | None = None) -> bytes:
         """The last words: why the connection ends, and when to come back; b"" for none."""
+        ...
 
 
 class Connection:

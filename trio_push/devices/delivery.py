@@ -207,17 +207,15 @@ class Delivery:
 
     # -- a device that goes
 
-    def disconnect(
-        self, connection: Connection, why: CloseCode | None = None, *, retry_ms: int | None = None
-    ) -> None:
+    def disconnect(self, connection: Connection, why: CloseCode | None = None) -> None:
         """Close a connection and put what it did not get back into the store.
 
-        The device is told `why`, and when to come back, if it takes that; None: it has gone.
+        The device is told `why` if it takes that at once; None: it has gone, or knows.
         """
         self._directory.detach(connection)
         if why is not None and connection.mailbox is None:
             # With a mailbox part of an event has been sent, and nothing may follow but its rest.
-            words = connection.transport.farewell(why, retry_ms)
+            words = connection.transport.farewell(why)
             if words:
                 with contextlib.suppress(OSError):
                     connection.send(words)

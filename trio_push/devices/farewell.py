@@ -43,5 +43,8 @@ async def farewell(directory: Directory, delivery: Delivery, drain_s: float) -> 
 
 def _dismiss(connection: Connection, delivery: Delivery) -> None:
     """Tell the device when to come back, and close; unless something waits for it."""
+    if connection.mailbox is None and not connection.closed:
+        words = connection.transport.farewell(GOING_AWAY, random.randint(*RETRY_MS))
+        delivery.whisper(connection, words)
     if connection.mailbox is None:
-        delivery.disconnect(connection, GOING_AWAY, retry_ms=random.randint(*RETRY_MS))
+        delivery.disconnect(connection)

@@ -19,5 +19,5 @@ class SseTransport:
     def frame(self, seq: int, push: Push) -> bytes:
         return sse.event(self._epoch, seq, push.payload, push.event)
 
-    def farewell(self, why: CloseCode, retry_ms: int | None) -> bytes:
+    def farewell(self, why: CloseCode, retry_ms: int | None = None) -> bytes:
         return b"" if retry_ms is None else sse.retry(retry_ms)

@@ -118,7 +118,7 @@ class WebSocketTransport:
     def frame(self, seq: int, push: Push) -> bytes:
         return websocket.text_frame(messages.notification(seq, push))
 
-    def farewell(self, why: CloseCode, retry_ms: int | None) -> bytes:
+    def farewell(self, why: CloseCode, retry_ms: int | None = None) -> bytes:
         reason = why.name if retry_ms is None else f"retry: {retry_ms}"
         return websocket.close_frame(why.code, reason)
 
