@@ -10,11 +10,13 @@ from __future__ import annotations
 import socket
 import ssl
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import suppress
 
 import structlog
 import trio
 
+from trio_push.auth.devices import Credentials
 from trio_push.auth.jwt import Claims
 from trio_push.devices.admission import Admission
 from trio_push.devices.connection import Connection
@@ -22,13 +24,13 @@ from trio_push.devices.expiry import Expiry
 from trio_push.devices.heartbeat import Heartbeat
 from trio_push.devices.sse import SseTransport
 from trio_push.devices.stream import StreamConnection
-from trio_push.errors import Refusal
-from trio_push.intake.http1 import Http1Intake
+from trio_push.devices.websocket import WebSocketConnection, WebSocketTransport
+from trio_push.errors import ProtocolError, Refusal
+from trio_push.intake.http1 import EVENTS, Http1Intake
 from trio_push.intake.http2 import Http2Connection, Http2Intake
 from trio_push.node import Node
 from trio_push.patience import Patience, watch
 from trio_push.sockets import (
-    WOULD_BLOCK,
     close,
     close_gently,
     handshake,
@@ -36,11 +38,13 @@ from trio_push.sockets import (
     send_all,
     stop_reading,
 )
-from trio_push.wire import http1, sse
+from trio_push.wire import http1, messages, sse, websocket, websocket_handshake
 from trio_push.wire.apns_response import challenge, response_body
+from trio_push.wire.close_codes import AUTH_FAILED, INTERNAL_ERROR, TRY_AGAIN_LATER, CloseCode
 from trio_push.wire.cursor import Cursor, parse_cursor
 from trio_push.wire.http1 import Request
 from trio_push.wire.http2_events import Request as StreamRequest
+from trio_push.wire.messages import AuthResult
 from trio_push.wire.query import split_target, value
 from trio_push.wire.reasons import BAD_USER, SHUTDOWN
 
@@ -50,8 +54,10 @@ log = structlog.get_logger()
 MAX_USER_CHARS = 255
 #: RFC 9113 §3.4: how a client that speaks HTTP/2 begins
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-#: bytes read from a device at a time; it has nothing to say, and what it says is ignored
-HEARD = 4096
+
+
+#: a device that has not said yet who it is
+NOBODY = Claims("")
 
 
 class FrontDoor:
@@ -65,6 +71,7 @@ class FrontDoor:
         admission: Admission,
         heartbeat: Heartbeat,
         expiry: Expiry,
+        websockets: Mapping[bytes, WebSocketTransport],
     ) -> None:
         self._node = node
         self._http1 = http1_intake
@@ -73,35 +80,52 @@ class FrontDoor:
         self._heartbeat = heartbeat
         self._expiry = expiry
         self._sse = SseTransport(node.router.epoch)
+        #: path → how WebSocket is spoken there
+        self._websockets = websockets
         self._head_timeout_s = node.settings.head_timeout_s
         #: connections that have not become devices: providers, and who has not said yet
         self.visitors: set[Patience] = set()
+        #: devices that have been told why they are let go, and may still answer
+        self.leaving = 0
+        #: WebSocket devices that have yet to show their JWT, and what their requests said
+        self._unproved: dict[Connection, Credentials] = {}
         #: connections that ended by an exception, by its name
         self.failed: Counter[str] = Counter()
 
     async def serve(self, sock: socket.socket) -> None:
         """Serve one plain connection to its end. Raises nothing but Cancelled."""
         connection: Connection | None = None
+        why: CloseCode | None = None
         try:
-            connection = await self._receive_visitor(sock)
-            if connection is not None:
-                while not connection.closed:  # it may have proved to be gone at once
+            try:
+                connection = await self._receive_visitor(sock)
+                while connection is not None and not connection.closed:
                     await trio.lowlevel.wait_readable(sock)
-                    try:
-                        if not sock.recv(HEARD):
-                            break
-                    except WOULD_BLOCK:
-                        continue
-        except (OSError, trio.ClosedResourceError):
-            pass  # the peer went, or a newer connection took its place
-        except Exception as error:
-            self.failed[type(error).__name__] += 1
-            log.error("connection_failed", error=repr(error), exc_info=error)
-        finally:
+                    if not connection.take_in():
+                        break
+            except (OSError, trio.ClosedResourceError):
+                pass  # the peer went, or a newer connection took its place
+            except Exception as error:
+                self.failed[type(error).__name__] += 1
+                log.error("connection_failed", error=repr(error), exc_info=error)
+                why = INTERNAL_ERROR
+            finally:
+                if connection is not None:
+                    self._node.router.delivery.disconnect(connection, why)
             if connection is not None:
-                self._node.router.delivery.disconnect(connection)
-            else:
-                close(sock)
+                await self._take_leave(sock)
+        finally:
+            close(sock)
+
+    async def _take_leave(self, sock: socket.socket) -> None:
+        """Let a device that was told why it must go read that; others are closed already."""
+        if sock.fileno() < 0:
+            return
+        self.leaving += 1
+        try:
+            await close_gently(sock)
+        finally:
+            self.leaving -= 1
 
     async def serve_tls(self, sock: socket.socket, context: ssl.SSLContext) -> None:
         """Serve one connection over TLS to its end."""
@@ -150,40 +174,94 @@ class FrontDoor:
 
     def _check(self, request: Request | StreamRequest) -> Claims:
         """Who asks for events; Refusal when it may not come in."""
-        claims = self._identify(request)
-        self._node.directory.check(claims.token)
-        self._admission.check(len(self._node.directory), trio.current_time())
-        if claims.user is not None:
-            self._node.router.users.enrol(claims.user, claims.token)
+        query = split_target(request.target)[1]
+        claims = self._authenticate(self._node.device_auth.read(request.headers, query))
+        user = value(query, b"user")
+        if user and not self._node.device_auth.demands_jwt:
+            # A device that has to prove who it is says whose it is in its JWT.
+            claims = claims._replace(user=parse_user(user))
+        self._let_in(claims)
         return claims
 
-    def _identify(self, request: Request | StreamRequest) -> Claims:
-        auth = self._node.device_auth
-        query = split_target(request.target)[1]
+    def _authenticate(self, credentials: Credentials) -> Claims:
         try:
-            claims = auth.authenticate(auth.read(request.headers, query))
+            return self._node.device_auth.authenticate(credentials)
         except Refusal as refusal:
             if refusal.status in (401, 403):
                 self._node.ledger.refuse(refusal.reason.name)
             raise
-        user = value(query, b"user")
-        if user and not auth.demands_jwt:
-            # A device that has to prove who it is says whose it is in its JWT.
-            claims = claims._replace(user=parse_user(user))
-        return claims
+
+    def _let_in(self, claims: Claims) -> None:
+        """Raise Refusal when there is no place for this device."""
+        self._node.directory.check(claims.token)
+        self._admission.check(len(self._node.directory), trio.current_time())
+        if claims.user is not None:
+            self._node.router.users.enrol(claims.user, claims.token)
 
     async def _admit(self, sock: socket.socket, request: Request) -> Connection | None:
         """Make a device of the connection, or refuse it with Apple's JSON and close."""
+        path = split_target(request.target)[0]
         try:
-            claims = self._check(request)
+            if path == EVENTS:
+                return await self._admit_event_stream(sock, request)
+            return await self._admit_websocket(sock, request, self._websockets[path])
+        except ProtocolError as error:
+            answer = websocket_handshake.reject(error)
         except Refusal as refusal:
-            await send_all(sock, _refusal_response(refusal))
-            await close_gently(sock)
-            return None
+            answer = _refusal_response(refusal)
+        await send_all(sock, answer)
+        await close_gently(sock)
+        return None
+
+    async def _admit_event_stream(self, sock: socket.socket, request: Request) -> Connection:
+        claims = self._check(request)
         await send_all(sock, sse.response_head(cors=request.header(b"origin") is not None))
         connection = Connection(claims.token, sock, self._sse, self._node.clock.wall())
         self._attach(connection, claims, cursor_of(request))
         return connection
+
+    async def _admit_websocket(
+        self, sock: socket.socket, request: Request, transport: WebSocketTransport
+    ) -> Connection:
+        response = websocket_handshake.accept(request)
+        credentials = self._node.device_auth.read(request.headers, split_target(request.target)[1])
+        late = self._node.device_auth.demands_jwt and not credentials.jwt
+        claims = NOBODY if late else self._check(request)
+        await send_all(sock, response)
+        connection = WebSocketConnection(claims.token, sock, transport, self._node.clock.wall())
+        if not late:
+            connection.mark = self._attach(connection, claims, cursor_of(request))
+        try:
+            if late:
+                self._unproved[connection] = credentials
+            connection.heard(request.upgrade or b"")
+            while connection in self._unproved and not connection.closed:
+                # Still a visitor, whose patience runs out.
+                await trio.lowlevel.wait_readable(sock)
+                if not connection.take_in():
+                    break
+        except Exception as error:
+            if not isinstance(error, OSError | trio.ClosedResourceError):
+                self._node.router.delivery.disconnect(connection, INTERNAL_ERROR)
+            raise
+        finally:
+            self._unproved.pop(connection, None)
+        return connection
+
+    def admit_late(self, connection: WebSocketConnection, jwt: bytes) -> None:
+        """Let a device in whose first message shows its JWT, or close it."""
+        credentials = self._unproved.pop(connection)
+        delivery = self._node.router.delivery
+        try:
+            claims = self._authenticate(credentials._replace(jwt=jwt))
+            self._let_in(claims)
+        except Refusal as refusal:
+            proved = refusal.status not in (401, 403)
+            delivery.disconnect(connection, TRY_AGAIN_LATER if proved else AUTH_FAILED)
+            return
+        delivery.reply(connection, websocket.text_frame(messages.encode(AuthResult(ok=True))))
+        connection.token = claims.token
+        connection.mark = self._attach(connection, claims, None)
 
     def _admit_stream(
         self, http2: Http2Connection, request: StreamRequest
@@ -208,11 +286,12 @@ class FrontDoor:
         self._attach(connection, claims, cursor_of(request))
         return connection
 
-    def _attach(self, connection: Connection, claims: Claims, cursor: Cursor | None) -> None:
-        self._node.router.attach(connection, cursor)
+    def _attach(self, connection: Connection, claims: Claims, cursor: Cursor | None) -> int:
+        mark = self._node.router.attach(connection, cursor)
         self._heartbeat.add(connection)
         if claims.expires_at is not None:
             self._expiry.add(connection, claims.expires_at)
+        return mark
 
 
 def cursor_of(request: Request | StreamRequest) -> Cursor | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from trio_push.push import Push
 from trio_push.wire import sse
+from trio_push.wire.close_codes import CloseCode
 
 
 class SseTransport:
@@ -21,5 +22,5 @@ class SseTransport:
     def sync_result(self, since: int, until: int, *, recovered: bool) -> bytes:
         return sse.sync_result(self._epoch, since, until, recovered=recovered)
 
-    def farewell(self, retry_ms: int) -> bytes:
-        return sse.retry(retry_ms)
+    def farewell(self, why: CloseCode, retry_ms: int | None = None) -> bytes:
+        return b"" if retry_ms is None else sse.retry(retry_ms)

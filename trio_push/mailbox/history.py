@@ -69,6 +69,11 @@ class History:
         ]
         return Missed(events, seq >= max(self._floor, self._floors.get(token, 0)))
 
+    def seq_of(self, token: str, push_id: str) -> int | None:
+        """The number of the latest delivery of a push to this token."""
+        shelf = reversed(self._by_token.get(token, ()))
+        return next((n.seq for _, n in shelf if n.push.id == push_id), None)
+
     def forget(self, token: str) -> None:
         """The token is unregistered."""
         self._by_token.pop(token, None)

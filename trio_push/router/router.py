@@ -31,6 +31,7 @@ from trio_push.router.delay import Delay
 from trio_push.router.directory import Directory
 from trio_push.sockets import WOULD_BLOCK
 from trio_push.watch.ledger import Ledger
+from trio_push.wire.close_codes import REPLACED, UNREGISTERED
 from trio_push.wire.cursor import Cursor
 from trio_push.wire.reasons import SERVICE_UNAVAILABLE
 
@@ -201,35 +202,52 @@ class Router:
 
     # -- devices
 
-    def attach(self, connection: Connection, cursor: Cursor | None = None) -> None:
+    def attach(self, connection: Connection, cursor: Cursor | None = None) -> int:
         """A device has come: it replaces an older connection and gets what waits for it.
 
         `cursor` is the last event it has: then it is told whether what it missed since is all
-        here, and gets that first.
+        here, and gets that first. Returns the mark of the history at which it came.
         """
         older = self._directory.get(connection.token)
         if older is not None:
-            self.delivery.disconnect(older)
+            self.delivery.disconnect(older, REPLACED)
         self._directory.attach(connection)
         self._seq += 1
+        mark = self._history.mark
         greeting, missed = b"", Missed([], complete=True)
         if cursor is not None:
-            missed = self._missed(connection.token, cursor)
-            greeting = connection.transport.sync_result(
-                cursor.seq, self._seq, recovered=missed.complete
-            )
+            greeting, missed = self._greet(connection, cursor, mark)
         for held in self._store.of(connection.token, State.AWAITING_ACK):
             if self._offline.take(held, State.STORED):
                 self._store.put(Held(held.seq, held.push))
         # None of this waits: what is pushed from now on comes after it, and nothing twice.
         self.delivery.catch_up(connection, self._seq, greeting, missed.events)
+        return mark
 
-    def _missed(self, token: str, cursor: Cursor) -> Missed:
+    def resume(self, connection: Connection, cursor: Cursor, *, before: int) -> None:
+        """A device that is connected says what it has: it gets what it missed before it came.
+
+        What it was sent since, it has been sent on this connection.
+        """
+        self._seq += 1
+        greeting, missed = self._greet(connection, cursor, before)
+        self.delivery.replay(connection, self._seq, greeting, missed.events)
+
+    def seq_of(self, token: str, push_id: str) -> int | None:
+        """The number with which a push was delivered to a device, if that is still known."""
+        return self._history.seq_of(token, push_id)
+
+    def _greet(self, connection: Connection, cursor: Cursor, before: int) -> tuple[bytes, Missed]:
+        missed = self._missed(connection.token, cursor, before)
+        sync_result = connection.transport.sync_result
+        return sync_result(cursor.seq, self._seq, recovered=missed.complete), missed
+
+    def _missed(self, token: str, cursor: Cursor, before: int) -> Missed:
         """What a device has been sent since `cursor`, up to which it has everything."""
         if cursor.epoch != self.epoch or cursor.seq > self._seq:
             return Missed([], complete=False)
         self.acknowledge_until(token, cursor.seq)
-        return self._history.since(token, cursor.seq, self._clock.wall())
+        return self._history.since(token, cursor.seq, self._clock.wall(), before=before)
 
     # -- users
 
@@ -325,7 +343,7 @@ class Router:
         since = self._directory.unregister(token, int(self._clock.wall() * 1000))
         connection = self._directory.get(token)
         if connection is not None:
-            self.delivery.disconnect(connection)
+            self.delivery.disconnect(connection, UNREGISTERED)
         for held in self._store.of(token):
             self._offline.take(held, State.RECALLED)
         self._history.forget(token)
