@@ -245,7 +245,8 @@ class FrontDoor:
                 self._node.router.delivery.disconnect(connection, INTERNAL_ERROR)
             raise
         finally:
-            self._unproved.pop(connection, None)
+            if self._unproved.pop(connection, None) is not None:
+                self._node.router.delivery.disconnect(connection, AUTH_FAILED)
         return connection
 
     def admit_late(self, connection: WebSocketConnection, jwt: bytes) -> None:
