@@ -193,7 +193,7 @@ def received(sock: socket.socket) -> bytes:
 
 @pytest.mark.parametrize("steps", STEPS)
 async def test_http1_answers(autojump_clock: MockClock, node: Node, pair: Pair, steps: int) -> None:
-    intake = Http1Intake(ApnsIntake(node), Health(node, None), **TIMES)
+    intake = Http1Intake(ApnsIntake(node), [Health(node, None)], websockets=(), **TIMES)
     sent = b"".join(request("POST", "/3/device/aa", b"%d" % n) for n in range(3))
     await cancel_after(steps, intake.serve, pair[0], sent, Patience(pair[0], 60))
     await wait_all_tasks_blocked()
@@ -210,7 +210,7 @@ async def test_http2_answers(autojump_clock: MockClock, node: Node, pair: Pair, 
     for stream_id in (1, 3, 5):
         client.send_headers(stream_id, fields.items())
         client.send_data(stream_id, b"x", end_stream=True)
-    intake = Http2Intake(ApnsIntake(node), Health(node, None), **TIMES)
+    intake = Http2Intake(ApnsIntake(node), [Health(node, None)], **TIMES)
     await cancel_after(
         steps, intake.serve, pair[0], client.data_to_send(), Patience(pair[0], 60), no_devices
     )

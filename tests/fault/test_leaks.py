@@ -72,7 +72,8 @@ async def test_pushes_that_come_and_go(autojump_clock: MockClock, node: Node) ->
         router.attach(FakeDevice(f"{n:02x}"))
     store = router._store
     assert sum(router.held().values()) == 0
-    assert store._by_id == store._stored == store._delayed == {}
+    assert store._by_id == {}
+    assert not any(store._shelves.values())
     assert len(store._expiry._seconds) < 200
     assert len(store._due._seconds) < 200
     assert not router._delay._line

@@ -29,11 +29,18 @@ def test_every_state_is_shown_once() -> None:
     books = ledger().snapshot(dict.fromkeys(NOTHING, 1))
     assert books["balanced"]
     assert books["accepted"] == len(State)
-    assert books["open"] == {"delayed": 1, "queued": 1, "stored": 1, "in_flight": 1}
+    assert books["open"] == {
+        "delayed": 1,
+        "queued": 1,
+        "stored": 1,
+        "in_flight": 1,
+        "awaiting_ack": 1,
+    }
     assert books["ended"] == {
         "delivered": 2,
         "delivered_live": 1,
         "delivered_on_connect": 1,
+        "acknowledged": 1,
         "coalesced": 1,
         "expired": 1,
         "discarded": 1,

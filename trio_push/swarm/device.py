@@ -10,6 +10,9 @@ import trio
 from trio_push.swarm.population import Population
 from trio_push.swarm.reconnect import delay_s, is_healthy
 
+#: the event by which a server answers `Last-Event-ID`; no push
+SYNC_RESULT = "sync_result"
+
 
 class ConnectFailed(Exception):
     """A device did not get its stream; failures are counted by this message."""

@@ -13,7 +13,7 @@ from typing import Final
 from trio.lowlevel import wait_readable
 
 from trio_push.errors import ProtocolError
-from trio_push.swarm.device import ConnectFailed
+from trio_push.swarm.device import SYNC_RESULT, ConnectFailed
 from trio_push.swarm.http_response import ResponseParser
 from trio_push.swarm.population import Destination, Population
 from trio_push.swarm.target import connect, describe
@@ -84,6 +84,8 @@ class LeanDevice:
 
     def _take(self, body: bytes) -> None:
         for event in self._parser.feed(body):
+            if event.event == SYNC_RESULT:
+                continue  # tells of those that follow
             self.received += 1
             self._population.received(self._index, event.data)
         if self._parser.retry_ms is not None:

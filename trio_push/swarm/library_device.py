@@ -12,7 +12,7 @@ import httpx
 import trio
 from httpx_sse import EventSource, ServerSentEvent, SSEError
 
-from trio_push.swarm.device import ConnectFailed
+from trio_push.swarm.device import SYNC_RESULT, ConnectFailed
 from trio_push.swarm.population import Population
 
 #: time that closing a connection may take when everything else is cancelled
@@ -66,7 +66,9 @@ class LibraryDevice:
             self._last_event_id = event.id
             if event.retry is not None:
                 self.retry_s = event.retry / 1e3
-            if event.data:  # httpx-sse also yields blocks without data
+            if (
+                event.data and event.event != SYNC_RESULT
+            ):  # httpx-sse also yields blocks without data
                 self.received += 1
                 self._population.received(self._index, event.data)
         return not self._ended
