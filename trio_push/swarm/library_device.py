@@ -66,9 +66,8 @@ class LibraryDevice:
             self._last_event_id = event.id
             if event.retry is not None:
                 self.retry_s = event.retry / 1e3
-            if (
-                event.data and event.event != SYNC_RESULT
-            ):  # httpx-sse also yields blocks without data
+            # httpx-sse also yields blocks without data
+            if event.data and event.event != SYNC_RESULT:
                 self.received += 1
                 self._population.received(self._index, event.data)
         return not self._ended
