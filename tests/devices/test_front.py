@@ -147,7 +147,7 @@ async def test_a_fault_of_ours_ends_one_connection(
         with monkeypatch.context() as patch:
             patch.setattr("trio_push.watch.health.Health.answer", fault)
             patch.setattr(ApnsIntake, "answer", fault)
-            patch.setattr("trio_push.devices.front.parse_token", fault)
+            patch.setattr("trio_push.auth.devices.parse_token", fault)
             await peer.send(request(*target.split(" ")))
             assert await peer.read_to_end() == b""
         assert server._front.failed == {"ZeroDivisionError": 1}

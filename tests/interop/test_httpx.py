@@ -99,7 +99,12 @@ CASES = [
 ]
 
 #: those that the server as it is for all tests does not give
-ELSEWHERE = {"IdleTimeout", "InternalServerError", "ServiceUnavailable", "Shutdown"}
+ELSEWHERE = {
+    *("IdleTimeout", "InternalServerError", "ServiceUnavailable", "Shutdown"),
+    # with --device-auth, and with --apns-auth
+    *("MissingAccessToken", "InvalidAccessToken", "ExpiredAccessToken", "Forbidden"),
+    *("MissingProviderToken", "InvalidProviderToken"),
+}
 
 
 @pytest.fixture(scope="module")
