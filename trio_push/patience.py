@@ -29,11 +29,13 @@ class Patience:
         self.ran_out = False
 
     def allow(self, timeout_s: float) -> None:
-        """From now on it may take so long."""
+        """From now on it may take so long, even if the deadline passed while we were busy."""
         self.deadline = trio.current_time() + timeout_s
+        self.ran_out = False
 
     def allow_for_ever(self) -> None:
         self.deadline = math.inf
+        self.ran_out = False
 
 
 async def watch(connections: Iterable[Patience]) -> None:

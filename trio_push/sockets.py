@@ -53,14 +53,6 @@ def listen(host: str, port: int, *, backlog: int = 65_535) -> socket.socket:
     return sock
 
 
-async def wait_for(error: BaseException, sock: socket.socket) -> None:
-    """Wait for what the WOULD_BLOCK `error` of a receive asks for."""
-    if isinstance(error, ssl.SSLWantWriteError):
-        await trio.lowlevel.wait_writable(sock)
-    else:
-        await trio.lowlevel.wait_readable(sock)
-
-
 async def receive_some(sock: socket.socket, size: int = 65_536) -> bytes:
     """What has arrived, b"" at the end. Raises OSError.
 
@@ -73,9 +65,11 @@ async def receive_some(sock: socket.socket, size: int = 65_536) -> bytes:
     while True:
         try:
             return sock.recv(size)
-        except WOULD_BLOCK as error:
-            blocked = error
-        await wait_for(blocked, sock)
+        except ssl.SSLWantWriteError:
+            wait = trio.lowlevel.wait_writable
+        except WOULD_BLOCK:
+            wait = trio.lowlevel.wait_readable
+        await wait(sock)
 
 
 async def send_all(sock: socket.socket, data: bytes) -> None:
@@ -92,11 +86,14 @@ async def send_all(sock: socket.socket, data: bytes) -> None:
 async def handshake(sock: ssl.SSLSocket) -> None:
     """Do the TLS handshake of an accepted socket. Raises OSError when it fails."""
     while True:
+        # An error that is kept would keep its frame and be kept by it: garbage in a cycle.
         try:
             return sock.do_handshake()
-        except WOULD_BLOCK as error:
-            blocked = error
-        await wait_for(blocked, sock)
+        except ssl.SSLWantWriteError:
+            wait = trio.lowlevel.wait_writable
+        except WOULD_BLOCK:
+            wait = trio.lowlevel.wait_readable
+        await wait(sock)
 
 
 def close(sock: socket.socket) -> None:

@@ -247,6 +247,7 @@ def test_whom_a_token_is_for(audience: str | None, aud: Any, good: bool) -> None
         ('{"sub":"%s"}' % ("ab" * 101), "sub is no device token"),
         ('{"sub":"c0ffee","user":""}', "not 1 to 200 characters"),
         ('{"sub":"c0ffee","user":5}', "not what they should be"),
+        ('{"sub":"c0ffee","user":"\\ud800"}', "not what they should be"),
         ('{"sub":"c0ffee","device":"%s"}' % ("x" * 201), "not 1 to 200 characters"),
         ('{"sub":"c0ffee","aud":5}', "not what they should be"),
         ('{"sub":"c0ffee","x":' + "[" * 3000 + "}", "not what they should be"),

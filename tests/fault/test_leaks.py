@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import gc
+import socket
+import ssl
 from contextlib import AsyncExitStack
+from typing import Any
+from urllib.parse import urlsplit
 
+import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.fakes import FakeDevice, push
-from tests.serving import Peer, nothing_left, serving, settle
+from tests.serving import Peer, nothing_left, request, serving, settle
 from trio_push.node import Node
 from trio_push.server import Server
 
@@ -43,6 +48,35 @@ async def test_devices_that_come_and_go(mock_clock: MockClock) -> None:
         assert len({tasks for tasks, _ in sizes}) == 1
         # trio keeps a thousand deadlines that have been called off
         assert sizes[-1][1] - sizes[0][1] < 3 * DEVICES
+
+
+@pytest.mark.parametrize("over_tls", [False, True], ids=["plain", "tls"])
+async def test_a_device_leaves_nothing_to_the_garbage_collector(
+    over_tls: bool, tls: dict[str, Any], trust: ssl.SSLContext
+) -> None:
+    """What lies in cycles when a growing population is frozen would stay for ever."""
+
+    def be_a_device(url: str) -> None:
+        address = urlsplit(url)
+        with socket.create_connection((address.hostname, address.port)) as plain:
+            sock = trust.wrap_socket(plain, server_hostname="localhost") if over_tls else plain
+            with sock:
+                sock.sendall(request("POST", "/3/device/aa", b"x"))
+                assert b"200 OK" in sock.recv(1000)
+                sock.sendall(request("GET", "/events?token=aa"))
+                assert b"text/event-stream" in sock.recv(1000)
+
+    async with serving(**tls) as server:
+        url = server.addresses.tls[0] if over_tls else server.addresses.wire[0]
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(10):
+                await trio.to_thread.run_sync(be_a_device, url)
+                await settle(lambda: nothing_left(server))
+            assert gc.collect() == 0
+        finally:
+            gc.enable()
 
 
 async def test_pushes_that_come_and_go(autojump_clock: MockClock, node: Node) -> None:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 
 import pytest
+import trio
 from h2.settings import SettingCodes, Settings
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.api.http2_client import Http2Client
 from tests.serving import Peer, nothing_left, serving, settle
 from trio_push.intake import http2
-from trio_push.push import State
+from trio_push.push import Push, State
 from trio_push.server import Server
 
 TIMES = {"head_timeout_s": 10, "idle_timeout_s": 60}
@@ -208,3 +209,26 @@ async def test_a_peer_that_reads_no_answers_is_given_up(
         assert 0 < server.node.ledger.accepted < 2_000
         mock_clock.jump(10)
         await settle(lambda: nothing_left(server))
+
+
+async def test_our_own_slowness_is_not_the_peers(
+    mock_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The router took longer than any timeout; after that all is as before."""
+    monkeypatch.setattr(http2, "HIGH_WATER", 0)
+    async with connected(small_buffers=True) as (server, _, client):
+        router_runs = trio.Event()
+        submit = server.node.push_channel.submit
+
+        async def submit_later(pushes: Sequence[Push]) -> list[State]:
+            await router_runs.wait()
+            return await submit(pushes)
+
+        monkeypatch.setattr(server.node.push_channel, "submit", submit_later)
+        streams = await many_pushes(client, 800)
+        await wait_all_tasks_blocked(0.01)
+        mock_clock.jump(65)
+        await wait_all_tasks_blocked(0.01)
+        router_runs.set()
+        assert {await client.status(stream_id) for stream_id in streams} == {200}
+        assert await push_status(client) == 200

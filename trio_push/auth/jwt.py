@@ -2,8 +2,8 @@
 
 Only a token's `alg` and `kid` are looked at before its signature is verified, and only to find the
 key. The signature is PyJWT's work; the form around it is taken apart here, because PyJWT's own
-`decode` takes 75 µs for that, and this 5. Reconnecting devices show the same token again:
-what was verified is remembered, by its hash.
+`decode` takes 50 to 75 µs for that, and this 4. Reconnecting devices show the same token again:
+what was verified is remembered, by its hash, and takes half a microsecond.
 """
 
 from __future__ import annotations

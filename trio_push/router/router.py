@@ -326,7 +326,8 @@ class Router:
         """Raise Refusal when the push would have to be held and no more may be."""
         if len(self._store) < self._store_total:
             return
-        if push.not_before > 0 or self._directory.get(push.token) is None:
+        absent = self._directory.get(push.token) is None
+        if push.not_before > 0 or (absent and push.storable):
             detail = f"{self._store_total} pushes are held, the most this node takes"
             raise Refusal(SERVICE_UNAVAILABLE, detail, retry_after_s=ROOM_RETRY_AFTER_S)
 

@@ -1,0 +1,5 @@
+from __future__ import annotations
+
+from tests.router.conftest import node, settings
+
+__all__ = ["node", "settings"]
