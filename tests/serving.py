@@ -34,14 +34,14 @@ PATIENCE_S = 20.0
 
 @asynccontextmanager
 async def serving(
-    *, sound: bool = True, small_buffers: bool = False, **fields: Any
+    *, sound: bool = True, small_buffers: bool = False, debug_echo: bool = False, **fields: Any
 ) -> AsyncIterator[Server]:
     """A server with these settings; `sound` has it looked at after.
 
     With `small_buffers` the kernel takes little for peers that do not read.
     """
     settings = ServeSettings(**{"listen": ("127.0.0.1:0",), "api": "off", **fields})
-    async with bounded(), open_server(settings) as server:
+    async with bounded(), open_server(settings, debug_echo=debug_echo) as server:
         if small_buffers:
             for sock in (*server._plain, *server._tls):
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
@@ -60,9 +60,8 @@ def nothing_left(server: Server) -> bool:
     node = server.node
     books = node.ledger.snapshot(node.router.held())
     assert books["balanced"], books
-    return (
-        not len(node.directory) and not server._front.visitors and not node.router.delivery.waiting
-    )
+    there = len(node.directory) or server._front.visitors or server._front.leaving
+    return not there and not node.router.delivery.waiting
 
 
 async def settle(done: Any) -> None:

@@ -31,8 +31,9 @@ from trio_push.devices.expiry import Expiry
 from trio_push.devices.farewell import farewell
 from trio_push.devices.front import FrontDoor
 from trio_push.devices.heartbeat import Heartbeat
+from trio_push.devices.websocket import EchoTransport, WebSocketTransport
 from trio_push.intake.apns import ApnsIntake
-from trio_push.intake.http1 import Http1Intake
+from trio_push.intake.http1 import WEBSOCKET, Http1Intake
 from trio_push.intake.http2 import Http2Intake
 from trio_push.node import Node
 from trio_push.sockets import listen
@@ -77,14 +78,15 @@ async def _hurry(signals: AsyncIterator[int], draining: trio.CancelScope) -> Non
 
 @asynccontextmanager
 async def open_server(
-    settings: ServeSettings, *, clock: Clock | None = None
+    settings: ServeSettings, *, clock: Clock | None = None, debug_echo: bool = False
 ) -> AsyncIterator[Server]:
     """A server that is ready to be used, for as long as the block runs.
 
-    Leaving the block drops every connection; `drain()` before that is the polite way.
+    Leaving the block drops every connection; `drain()` before that is the polite way. With
+    `debug_echo` WebSocket devices at /echo get back what they say, for tests of the protocol.
     """
     with ExitStack() as files:
-        server = Server(settings, clock or Clock(), files)
+        server = Server(settings, clock or Clock(), files, debug_echo=debug_echo)
         async with trio.open_nursery() as nursery:
             await nursery.start(server.run)
             yield server
@@ -94,7 +96,9 @@ async def open_server(
 class Server:
     """One node with its listeners. Made by `open_server`."""
 
-    def __init__(self, settings: ServeSettings, clock: Clock, files: ExitStack) -> None:
+    def __init__(
+        self, settings: ServeSettings, clock: Clock, files: ExitStack, *, debug_echo: bool
+    ) -> None:
         self.node = Node.make(settings, clock)
         self._settings = settings
         self._plain = [_open(address, files) for address in settings.listen]
@@ -114,15 +118,19 @@ class Server:
         )
         self._heartbeat = Heartbeat(self.node.router.delivery, settings.keepalive_s)
         self._expiry = Expiry(self.node.router.delivery, self.node.clock)
-        self._front = self._make_front()
+        self._front = self._make_front(debug_echo=debug_echo)
         self._listeners = trio.CancelScope()
         self._handlers = trio.CancelScope()
         self._core = trio.CancelScope()
         self._api_stop = trio.Event()
         self._api_done = trio.Event()
 
-    def _make_front(self) -> FrontDoor:
+    def _make_front(self, *, debug_echo: bool) -> FrontDoor:
         settings = self._settings
+        delivery = self.node.router.delivery
+        websockets = {WEBSOCKET: WebSocketTransport(delivery)}
+        if debug_echo:
+            websockets[b"/echo"] = EchoTransport(delivery)
         intake = ApnsIntake(self.node)
         health = Health(self.node, self.addresses.api)
         patience = {
@@ -131,11 +139,12 @@ class Server:
         }
         return FrontDoor(
             self.node,
-            Http1Intake(intake, health, **patience),
+            Http1Intake(intake, health, websockets=websockets.keys(), **patience),
             Http2Intake(intake, health, **patience),
             self._admission,
             self._heartbeat,
             self._expiry,
+            websockets,
         )
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -194,7 +203,7 @@ class Server:
     async def _dismiss_providers(self, deadline: float) -> None:
         self._front.dismiss_visitors()
         with trio.move_on_at(max(deadline, trio.current_time()) + PROVIDER_GRACE_S):
-            while self._front.visitors:
+            while self._front.visitors or self._front.leaving:
                 await trio.sleep(0.01)
         self._handlers.cancel()
         self._api_stop.set()

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from tests.fakes import push
-from trio_push.mailbox.mailbox import Mailbox
+from trio_push.mailbox.mailbox import MAX_ANSWERS, Mailbox, Torn
 from trio_push.push import Numbered
 
 
@@ -25,3 +25,18 @@ def test_once_it_has_overflowed_all_that_follows_goes_the_other_way() -> None:
     assert mailbox.overflowed
     assert mailbox.take() == numbered(1)
     assert not mailbox.offer(numbered(3))
+
+
+def test_answers_go_right_behind_what_the_device_is_being_sent() -> None:
+    mailbox = Mailbox(3, opened_at=1, torn=Torn(b"rest", numbered(1)))
+    mailbox.offer(numbered(2))
+    assert mailbox.interject(b" pong")
+    assert mailbox.interject(b" error")
+    assert mailbox.torn is not None
+    assert (mailbox.torn.rest, mailbox.torn.numbered) == (b"rest pong error", numbered(1))
+
+
+def test_answers_are_bounded_and_the_event_before_them_does_not_count() -> None:
+    mailbox = Mailbox(3, opened_at=1, torn=Torn(b"x" * 2 * MAX_ANSWERS))
+    assert mailbox.interject(b"a" * MAX_ANSWERS)
+    assert not mailbox.interject(b"a")

@@ -246,6 +246,35 @@ def test_idle(chunks: Sequence[bytes], idle: bool) -> None:
     assert parser.idle is idle
 
 
+WEBSOCKET = b"GET /ws?token=aa HTTP/1.1\r\nUpgrade: h2c, WebSocket\r\nConnection: Upgrade\r\n\r\n"
+
+
+@pytest.mark.parametrize("rest", [b"", b"\x81\x80abcd"])
+@pytest.mark.parametrize("cut", range(1, len(WEBSOCKET) + 1))
+def test_what_follows_a_request_for_websocket_is_no_more_http(cut: int, rest: bytes) -> None:
+    parser = RequestParser({b"/ws"})
+    health, *early = parser.feed(UPGRADE_GET + WEBSOCKET[:cut])
+    (request,) = early or parser.feed(WEBSOCKET[cut:] + rest)
+    assert health.upgrade is None
+    assert request.target == b"/ws?token=aa"
+    assert request.upgrade == (b"" if early else rest)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        WEBSOCKET.replace(b"/ws", b"/events"),
+        WEBSOCKET.replace(b"GET", b"DELETE"),
+        WEBSOCKET.replace(b"HTTP/1.1", b"HTTP/1.0"),
+        WEBSOCKET.replace(b", WebSocket", b""),
+        WEBSOCKET.replace(b"Connection: Upgrade", b"Connection: keep-alive"),
+    ],
+)
+def test_websocket_where_or_how_it_is_not_offered(sent: bytes) -> None:
+    (request,) = RequestParser({b"/ws"}).feed(sent)
+    assert request.upgrade is None
+
+
 def test_first_header_of_a_name() -> None:
     request = Request(b"GET", b"/", [(b"a", b"1"), (b"b", b"2"), (b"a", b"3")], b"")
     assert (request.header(b"a"), request.header(b"b"), request.header(b"c")) == (b"1", b"2", None)

@@ -12,7 +12,11 @@ from typing import TYPE_CHECKING, Protocol
 import trio
 
 from trio_push.push import Push
-from trio_push.sockets import close
+from trio_push.sockets import WOULD_BLOCK, close
+from trio_push.wire.close_codes import CloseCode
+
+#: bytes read from a device at a time
+HEARD = 4096
 
 if TYPE_CHECKING:
     from trio_push.mailbox.mailbox import Mailbox
@@ -26,7 +30,9 @@ class Transport(Protocol):
 
     def frame(self, seq: int, push: Push) -> bytes: ...
 
-    def farewell(self, retry_ms: int) -> bytes: ...
+    def farewell(self, why: CloseCode, retry_ms: int | None = None) -> bytes:
+        """The last words: why the connection ends, and when to come back; b"" for none."""
+        ...
 
 
 class Connection:
@@ -68,6 +74,20 @@ class Connection:
     @property
     def closed(self) -> bool:
         return self.sock.fileno() < 0
+
+    def silent_s(self, now: float) -> float:
+        """Seconds since it was last heard, `now` in trio's; 0 for one that need not speak."""
+        return 0.0
+
+    def take_in(self) -> bool:
+        """Read what has come from the device: False at its end. Raises OSError. Never blocks.
+
+        What a device says that need not say anything is ignored.
+        """
+        try:
+            return bool(self.sock.recv(HEARD))
+        except WOULD_BLOCK:
+            return True
 
     def send(self, data: bytes) -> int:
         """Hand over as much as goes at once: the bytes taken.

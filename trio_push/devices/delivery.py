@@ -8,6 +8,8 @@ back to the store.
 
 from __future__ import annotations
 
+import contextlib
+
 import structlog
 import trio
 
@@ -19,6 +21,7 @@ from trio_push.push import Numbered, State
 from trio_push.router.directory import Directory
 from trio_push.sockets import WOULD_BLOCK
 from trio_push.watch.ledger import Ledger
+from trio_push.wire.close_codes import TOO_SLOW, CloseCode
 
 log = structlog.get_logger()
 
@@ -106,6 +109,16 @@ class Delivery:
         if taken < len(data):
             self._wait(connection, 0, Torn(data[taken:]))
 
+    def reply(self, connection: Connection, data: bytes) -> None:
+        """Write what the device asked for: at once, or behind what it is just being sent.
+
+        A device that asks on and on and takes no answer is cut.
+        """
+        if connection.mailbox is None:
+            self.whisper(connection, data)
+        elif not connection.mailbox.interject(data):
+            self._cut(connection)
+
     def catch_up(self, connection: Connection, seq: int) -> None:
         """Give a device that has just come what is stored for it."""
         if self._offline.store.first(connection.token) is None:
@@ -137,10 +150,13 @@ class Delivery:
                 except (trio.ClosedResourceError, OSError):
                     return
             if patience.cancelled_caught:
-                self.cut_slow += 1
-                log.info("device_too_slow", token=connection.token, queued=connection.queued)
-                self.disconnect(connection, too_slow=True)
+                self._cut(connection)
                 return
+
+    def _cut(self, connection: Connection) -> None:
+        self.cut_slow += 1
+        log.info("device_too_slow", token=connection.token, queued=connection.queued)
+        self.disconnect(connection, TOO_SLOW)
 
     def _pump(self, connection: Connection) -> bool:
         """Write until the device takes no more (False) or nothing waits or it is gone (True)."""
@@ -195,22 +211,31 @@ class Delivery:
 
     # -- a device that goes
 
-    def disconnect(self, connection: Connection, *, too_slow: bool = False) -> None:
-        """Close a connection and put what it did not get back into the store."""
+    def disconnect(self, connection: Connection, why: CloseCode | None = None) -> None:
+        """Close a connection and put what it did not get back into the store.
+
+        The device is told `why` if it takes that at once; None: it has gone, or knows.
+        """
         self._directory.detach(connection)
+        if why is not None and connection.mailbox is None:
+            # With a mailbox part of an event has been sent, and nothing may follow but its rest.
+            words = connection.transport.farewell(why)
+            if words:
+                with contextlib.suppress(OSError):
+                    connection.send(words)
         connection.close()
         self.waiting.discard(connection)
         mailbox, connection.mailbox = connection.mailbox, None
         if mailbox is None:
             return
         if mailbox.torn is not None and mailbox.torn.numbered is not None:
-            self._take_back(mailbox.torn.numbered, State.IN_FLIGHT, too_slow=too_slow)
+            self._take_back(mailbox.torn.numbered, State.IN_FLIGHT, why)
         while (numbered := mailbox.take()) is not None:
-            self._take_back(numbered, State.QUEUED, too_slow=too_slow)
+            self._take_back(numbered, State.QUEUED, why)
 
-    def _take_back(self, numbered: Numbered, source: State, *, too_slow: bool) -> None:
+    def _take_back(self, numbered: Numbered, source: State, why: CloseCode | None) -> None:
         state = self._offline.keep(numbered, returned=True)
-        if state is State.DISCARDED and too_slow:
+        if state is State.DISCARDED and why is TOO_SLOW:
             state = State.DROPPED_DEVICE_TOO_SLOW
         self._ledger.move(source, state)
 

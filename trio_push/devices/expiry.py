@@ -14,6 +14,7 @@ from trio_push.clock import Clock
 from trio_push.devices.connection import Connection
 from trio_push.devices.delivery import Delivery
 from trio_push.mailbox.time_index import TimeIndex
+from trio_push.wire.close_codes import AUTH_EXPIRED
 
 #: seconds between two looks at whose time has come
 TICK_S: Final = 1.0
@@ -57,4 +58,4 @@ class Expiry:
             if expires_at > now:
                 self.add(connection, expires_at)
             else:
-                self._delivery.disconnect(connection)
+                self._delivery.disconnect(connection, AUTH_EXPIRED)

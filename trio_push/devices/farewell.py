@@ -14,6 +14,7 @@ import trio
 from trio_push.devices.connection import Connection
 from trio_push.devices.delivery import Delivery
 from trio_push.router.directory import Directory
+from trio_push.wire.close_codes import GOING_AWAY, TOO_SLOW
 
 #: milliseconds between which the time to come back is drawn
 RETRY_MS = (1_000, 15_000)
@@ -39,12 +40,13 @@ async def farewell(directory: Directory, delivery: Delivery, drain_s: float) -> 
                     _dismiss(connection, delivery)
     finally:
         for connection in directory.connections():
-            delivery.disconnect(connection, too_slow=True)
+            delivery.disconnect(connection, TOO_SLOW)
 
 
 def _dismiss(connection: Connection, delivery: Delivery) -> None:
     """Tell the device when to come back, and close; unless something waits for it."""
     if connection.mailbox is None and not connection.closed:
-        delivery.whisper(connection, connection.transport.farewell(random.randint(*RETRY_MS)))
+        words = connection.transport.farewell(GOING_AWAY, random.randint(*RETRY_MS))
+        delivery.whisper(connection, words)
     if connection.mailbox is None:
         delivery.disconnect(connection)

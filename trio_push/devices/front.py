@@ -10,6 +10,7 @@ from __future__ import annotations
 import socket
 import ssl
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import suppress
 
 import structlog
@@ -22,13 +23,13 @@ from trio_push.devices.expiry import Expiry
 from trio_push.devices.heartbeat import Heartbeat
 from trio_push.devices.sse import SseTransport
 from trio_push.devices.stream import StreamConnection
-from trio_push.errors import Refusal
-from trio_push.intake.http1 import Http1Intake
+from trio_push.devices.websocket import WebSocketConnection, WebSocketTransport
+from trio_push.errors import ProtocolError, Refusal
+from trio_push.intake.http1 import EVENTS, Http1Intake
 from trio_push.intake.http2 import Http2Connection, Http2Intake
 from trio_push.node import Node
 from trio_push.patience import Patience, watch
 from trio_push.sockets import (
-    WOULD_BLOCK,
     close,
     close_gently,
     handshake,
@@ -36,8 +37,9 @@ from trio_push.sockets import (
     send_all,
     stop_reading,
 )
-from trio_push.wire import http1, sse
+from trio_push.wire import http1, sse, websocket_handshake
 from trio_push.wire.apns_response import challenge, response_body
+from trio_push.wire.close_codes import INTERNAL_ERROR, CloseCode
 from trio_push.wire.http1 import Request
 from trio_push.wire.http2_events import Request as StreamRequest
 from trio_push.wire.query import split_target
@@ -47,8 +49,6 @@ log = structlog.get_logger()
 
 #: RFC 9113 §3.4: how a client that speaks HTTP/2 begins
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-#: bytes read from a device at a time; it has nothing to say, and what it says is ignored
-HEARD = 4096
 
 
 class FrontDoor:
@@ -62,6 +62,7 @@ class FrontDoor:
         admission: Admission,
         heartbeat: Heartbeat,
         expiry: Expiry,
+        websockets: Mapping[bytes, WebSocketTransport],
     ) -> None:
         self._node = node
         self._http1 = http1_intake
@@ -70,35 +71,50 @@ class FrontDoor:
         self._heartbeat = heartbeat
         self._expiry = expiry
         self._sse = SseTransport(node.router.epoch)
+        #: path → how WebSocket is spoken there
+        self._websockets = websockets
         self._head_timeout_s = node.settings.head_timeout_s
         #: connections that have not become devices: providers, and who has not said yet
         self.visitors: set[Patience] = set()
+        #: devices that have been told why they are let go, and may still answer
+        self.leaving = 0
         #: connections that ended by an exception, by its name
         self.failed: Counter[str] = Counter()
 
     async def serve(self, sock: socket.socket) -> None:
         """Serve one plain connection to its end. Raises nothing but Cancelled."""
         connection: Connection | None = None
+        why: CloseCode | None = None
         try:
-            connection = await self._receive_visitor(sock)
-            if connection is not None:
-                while not connection.closed:  # it may have proved to be gone at once
+            try:
+                connection = await self._receive_visitor(sock)
+                while connection is not None and not connection.closed:
                     await trio.lowlevel.wait_readable(sock)
-                    try:
-                        if not sock.recv(HEARD):
-                            break
-                    except WOULD_BLOCK:
-                        continue
-        except (OSError, trio.ClosedResourceError):
-            pass  # the peer went, or a newer connection took its place
-        except Exception as error:
-            self.failed[type(error).__name__] += 1
-            log.error("connection_failed", error=repr(error), exc_info=error)
-        finally:
+                    if not connection.take_in():
+                        break
+            except (OSError, trio.ClosedResourceError):
+                pass  # the peer went, or a newer connection took its place
+            except Exception as error:
+                self.failed[type(error).__name__] += 1
+                log.error("connection_failed", error=repr(error), exc_info=error)
+                why = INTERNAL_ERROR
+            finally:
+                if connection is not None:
+                    self._node.router.delivery.disconnect(connection, why)
             if connection is not None:
-                self._node.router.delivery.disconnect(connection)
-            else:
-                close(sock)
+                await self._take_leave(sock)
+        finally:
+            close(sock)
+
+    async def _take_leave(self, sock: socket.socket) -> None:
+        """Let a device that was told why it must go read that; others are closed already."""
+        if sock.fileno() < 0:
+            return
+        self.leaving += 1
+        try:
+            await close_gently(sock)
+        finally:
+            self.leaving -= 1
 
     async def serve_tls(self, sock: socket.socket, context: ssl.SSLContext) -> None:
         """Serve one connection over TLS to its end."""
@@ -163,15 +179,39 @@ class FrontDoor:
 
     async def _admit(self, sock: socket.socket, request: Request) -> Connection | None:
         """Make a device of the connection, or refuse it with Apple's JSON and close."""
+        path = split_target(request.target)[0]
         try:
-            claims = self._check(request)
+            if path == EVENTS:
+                return await self._admit_event_stream(sock, request)
+            return await self._admit_websocket(sock, request, self._websockets[path])
+        except ProtocolError as error:
+            answer = websocket_handshake.reject(error)
         except Refusal as refusal:
-            await send_all(sock, _refusal_response(refusal))
-            await close_gently(sock)
-            return None
+            answer = _refusal_response(refusal)
+        await send_all(sock, answer)
+        await close_gently(sock)
+        return None
+
+    async def _admit_event_stream(self, sock: socket.socket, request: Request) -> Connection:
+        claims = self._check(request)
         await send_all(sock, sse.response_head(cors=request.header(b"origin") is not None))
         connection = Connection(claims.token, sock, self._sse, self._node.clock.wall())
         self._attach(connection, claims)
+        return connection
+
+    async def _admit_websocket(
+        self, sock: socket.socket, request: Request, transport: WebSocketTransport
+    ) -> Connection:
+        response = websocket_handshake.accept(request)
+        claims = self._check(request)
+        await send_all(sock, response)
+        connection = WebSocketConnection(claims.token, sock, transport, self._node.clock.wall())
+        self._attach(connection, claims)
+        try:
+            connection.heard(request.upgrade or b"")
+        except Exception:
+            self._node.router.delivery.disconnect(connection, INTERNAL_ERROR)
+            raise
         return connection
 
     def _admit_stream(

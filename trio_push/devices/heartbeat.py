@@ -1,7 +1,8 @@
-"""Keep-alive comments for all devices from one task.
+"""Keep-alives for all devices from one task: comments, or pings that want an answer.
 
-A device that is gone without a word is noticed when a write to it fails; proxies close what
-is silent for long. A timer per device would cost as much memory as the device.
+A device that is gone without a word is noticed when a write to it fails, or when its answers
+stay away; proxies close what is silent for long. A timer per device would cost as much memory
+as the device.
 """
 
 from __future__ import annotations
@@ -12,11 +13,15 @@ import trio
 
 from trio_push.devices.connection import Connection
 from trio_push.devices.delivery import Delivery
+from trio_push.wire.close_codes import SILENT
 
 #: devices written to before other tasks get a turn
 SLICE = 200
 #: seconds between two looks at who is due
 TICK_S = 0.25
+#: intervals without a sign of life: gone at the third beat in a row to which there was no answer;
+#: the half is the time that an answer may take
+DEAD_AFTER = 2.5
 
 
 class Heartbeat:
@@ -42,6 +47,9 @@ class Heartbeat:
         while self._round and self._round[0][0] <= now:
             due, connection = self._round.popleft()
             if connection.closed:
+                continue
+            if connection.silent_s(now) > DEAD_AFTER * self._interval_s:
+                self._delivery.disconnect(connection, SILENT)
                 continue
             self._delivery.whisper(connection, connection.transport.keepalive)
             # From the due time and not from now: the round keeps the spread of the arrivals.

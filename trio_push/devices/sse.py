@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from trio_push.push import Push
 from trio_push.wire import sse
+from trio_push.wire.close_codes import CloseCode
 
 
 class SseTransport:
@@ -18,5 +19,5 @@ class SseTransport:
     def frame(self, seq: int, push: Push) -> bytes:
         return sse.event(self._epoch, seq, push.payload, push.event)
 
-    def farewell(self, retry_ms: int) -> bytes:
-        return sse.retry(retry_ms)
+    def farewell(self, why: CloseCode, retry_ms: int | None = None) -> bytes:
+        return b"" if retry_ms is None else sse.retry(retry_ms)

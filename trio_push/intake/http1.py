@@ -1,13 +1,13 @@
 """HTTP/1.1 on the wire listener: keep-alive, pipelining, and who each request is for.
 
-Serves providers and the health paths until the connection ends or asks for an event stream;
-that request is handed back to the front door.
+Serves providers and the health paths until the connection ends or turns out to be a device's;
+that request, for an event stream or a WebSocket, is handed back to the front door.
 """
 
 from __future__ import annotations
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import closing
 
 import orjson
@@ -23,7 +23,9 @@ from trio_push.wire.apns_response import http1_response
 from trio_push.wire.http1 import Request, RequestParser
 from trio_push.wire.query import split_target
 
+#: where devices come in: over server-sent events, and over WebSocket
 EVENTS = b"/events"
+WEBSOCKET = b"/ws"
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 #: pages of any origin may listen: what browsers ask for before a fetch (CORS)
 PREFLIGHT_HEADERS = [
@@ -44,20 +46,28 @@ class Http1Intake:
     """Serves HTTP/1.1 connections; holds nothing per connection."""
 
     def __init__(
-        self, intake: ApnsIntake, health: Health, *, head_timeout_s: float, idle_timeout_s: float
+        self,
+        intake: ApnsIntake,
+        health: Health,
+        *,
+        websockets: Collection[bytes],
+        head_timeout_s: float,
+        idle_timeout_s: float,
     ) -> None:
         self._intake = intake
+        self._websockets = websockets
+        self._device_paths = {EVENTS, *websockets}
         self._health = health
         self._head_timeout_s = head_timeout_s
         self._idle_timeout_s = idle_timeout_s
 
     async def serve(self, sock: socket.socket, data: bytes, patience: Patience) -> Request | None:
-        """Answer requests until the connection ends (None) or one asks for an event stream.
+        """Answer requests until the connection ends (None) or one is a device's.
 
         `data` is what has been read already. Raises OSError, and trio.ClosedResourceError when
         `patience` has run out.
         """
-        with closing(RequestParser()) as parser:
+        with closing(RequestParser(self._websockets)) as parser:
             while data:
                 was_idle = parser.idle
                 try:
@@ -65,7 +75,7 @@ class Http1Intake:
                 except ProtocolError as error:
                     await self._give_up(sock, error)
                     return None
-                device = next((r for r in requests if asks_for_events(r)), None)
+                device = next((r for r in requests if self._is_of_a_device(r)), None)
                 if device is not None:
                     requests = requests[: requests.index(device)]
                 if requests:
@@ -84,6 +94,10 @@ class Http1Intake:
                     patience.allow(self._head_timeout_s)
                 data = await receive_some(sock)
         return None
+
+    def _is_of_a_device(self, request: Request) -> bool:
+        """Whether the request is for the device plane and not for intake."""
+        return request.method == b"GET" and split_target(request.target)[0] in self._device_paths
 
     async def _answers(self, requests: Sequence[Request]) -> bytes:
         """The responses in order; pushes among the requests are submitted together.
@@ -122,11 +136,6 @@ class Http1Intake:
         body = orjson.dumps({"reason": "BadRequest", "detail": str(error)}) + b"\n"
         await send_all(sock, http1.response(error.status, body, b"application/json", close=True))
         await close_gently(sock)
-
-
-def asks_for_events(request: Request) -> bool:
-    """Whether the request is for the device plane and not for intake."""
-    return request.method == b"GET" and split_target(request.target)[0] == EVENTS
 
 
 def _render(answer: Answer, request: Request) -> bytes:

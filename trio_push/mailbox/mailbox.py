@@ -14,6 +14,9 @@ import trio
 
 from trio_push.push import Numbered, State
 
+#: bytes of answers that a device may ask for without taking them
+MAX_ANSWERS = 16_384
+
 
 class Torn(NamedTuple):
     """The bytes of an event (or of a comment: no push) that the device has not taken yet."""
@@ -22,6 +25,8 @@ class Torn(NamedTuple):
     numbered: Numbered | None = None
     #: what the push will be once the device has taken the rest
     outcome: State = State.DELIVERED_LIVE
+    #: bytes of answers to the device at the end of the rest
+    answers: int = 0
 
 
 class Mailbox:
@@ -51,6 +56,16 @@ class Mailbox:
         except trio.WouldBlock:
             self.overflowed = True
             return False
+        return True
+
+    def interject(self, data: bytes) -> bool:
+        """Put an answer to the device right behind the torn event; False: too many are there."""
+        torn = self.torn
+        assert torn is not None, "something is torn for as long as the device takes no more"
+        answers = torn.answers + len(data)
+        if answers > MAX_ANSWERS:
+            return False
+        self.torn = torn._replace(rest=torn.rest + data, answers=answers)
         return True
 
     def take(self) -> Numbered | None:

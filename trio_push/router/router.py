@@ -25,6 +25,7 @@ from trio_push.router.delay import Delay
 from trio_push.router.directory import Directory
 from trio_push.sockets import WOULD_BLOCK
 from trio_push.watch.ledger import Ledger
+from trio_push.wire.close_codes import REPLACED, UNREGISTERED
 from trio_push.wire.reasons import SERVICE_UNAVAILABLE
 
 #: pushes routed, or devices written to in a broadcast, before other tasks get a turn: 2 ms
@@ -180,7 +181,7 @@ class Router:
         """A device has come: it replaces an older connection and gets what is stored for it."""
         older = self._directory.get(connection.token)
         if older is not None:
-            self.delivery.disconnect(older)
+            self.delivery.disconnect(older, REPLACED)
         self._directory.attach(connection)
         self._seq += 1
         self.delivery.catch_up(connection, self._seq)
@@ -220,7 +221,7 @@ class Router:
         since = self._directory.unregister(token, int(self._clock.wall() * 1000))
         connection = self._directory.get(token)
         if connection is not None:
-            self.delivery.disconnect(connection)
+            self.delivery.disconnect(connection, UNREGISTERED)
         for held in self._store.of(token):
             self._offline.take(held, State.RECALLED)
         return since

@@ -6,12 +6,14 @@ number of pieces. Called by the front door for every connection that is not HTTP
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from http import HTTPStatus
 from typing import NamedTuple
 
 import httptools
 
 from trio_push.errors import ProtocolError
+from trio_push.wire.query import split_target
 
 #: bytes of request line and headers; Apple's limit for headers over HTTP/2 is 8,000
 MAX_HEAD = 16_384
@@ -34,6 +36,9 @@ class Request(NamedTuple):
     headers: Headers
     body: bytes
     keep_alive: bool = True
+    #: what followed the head of a request that asks for WebSocket where that is offered; None:
+    #: the request is none of those
+    upgrade: bytes | None = None
 
     def header(self, name: bytes) -> bytes | None:
         """The first header of that (lower-case) name."""
@@ -41,9 +46,13 @@ class Request(NamedTuple):
 
 
 class RequestParser:
-    """The server's side of one HTTP/1.1 connection."""
+    """The server's side of one HTTP/1.1 connection.
 
-    def __init__(self) -> None:
+    A GET of one of the paths `websockets` may ask for WebSocket; that request is the last one.
+    """
+
+    def __init__(self, websockets: Collection[bytes] = ()) -> None:
+        self._websockets = websockets
         self._parser = httptools.HttpRequestParser(self)
         self._requests: list[Request] = []
         self._begin()
@@ -84,8 +93,12 @@ class RequestParser:
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
+            rest = data[upgrade.args[0] :]
+            if self._asks_for_websocket(self._requests[-1]):
+                self._requests[-1] = self._requests[-1]._replace(upgrade=rest)
+                return b""
             self._ignore_upgrade()
-            return data[upgrade.args[0] :]
+            return rest
         except httptools.HttpParserCallbackError as error:
             if isinstance(error.__context__, ProtocolError):
                 raise error.__context__ from None
@@ -94,8 +107,22 @@ class RequestParser:
             raise ProtocolError(f"not HTTP/1.1: {error}") from error
         return b""
 
+    def _asks_for_websocket(self, request: Request) -> bool:
+        """Whether it does, and may: HTTP/1.0 knows no upgrade (RFC 9110 §7.8)."""
+        return (
+            request.method == b"GET"
+            and split_target(request.target)[0] in self._websockets
+            and self._parser.get_http_version() == "1.1"
+            and any(
+                protocol.strip().lower() == b"websocket"
+                for name, value in request.headers
+                if name == b"upgrade"
+                for protocol in value.split(b",")
+            )
+        )
+
     def _ignore_upgrade(self) -> None:
-        """No upgrade is offered, so a request for one is like any other (RFC 9110 §7.8).
+        """An upgrade that is not offered: the request is like any other (RFC 9110 §7.8).
 
         The parser takes it for whole at the end of its head; curl and Java ask for h2c with
         requests that have a body. So the head is parsed again without its Upgrade.

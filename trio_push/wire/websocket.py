@@ -108,8 +108,8 @@ class Reader:
         #: of the message that is half received
         self._pieces: list[bytes] = []
         self._size = 0
-        #: frames read so far
-        self.count = 0
+        #: frames that the last `feed` has read
+        self.frames_read = 0
 
     @property
     def idle(self) -> bool:
@@ -119,6 +119,7 @@ class Reader:
 
     def feed(self, data: bytes) -> list[Event]:
         """The events that `data` completes. After a Close or a Fault there is nothing to feed."""
+        self.frames_read = 0
         self._frames.receive_bytes(data)
         events: list[Event] = []
         try:
@@ -133,7 +134,7 @@ class Reader:
         return events
 
     def _control(self, frame: Frame) -> Event:
-        self.count += 1
+        self.frames_read += 1
         payload = frame.payload
         assert isinstance(payload, bytes)
         if frame.opcode is Opcode.PING:
@@ -144,7 +145,7 @@ class Reader:
 
     def _data(self, frame: Frame) -> Event | None:
         """A frame comes in the pieces in which its bytes do: too long a one is noticed early."""
-        self.count += frame.frame_finished
+        self.frames_read += frame.frame_finished
         piece = frame.payload
         assert isinstance(piece, bytes)
         self._size += len(piece)

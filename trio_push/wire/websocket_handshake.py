@@ -21,6 +21,7 @@ from trio_push.wire.http1 import Request
 #: the one version there is, and bytes of the nonce that a key is (RFC 6455, section 4.1)
 _VERSION: Final = b"13"
 _NONCE_BYTES: Final = 16
+_WHAT_IS_SPOKEN: Final = b"Upgrade: websocket\r\nSec-WebSocket-Version: %b\r\n" % _VERSION
 
 #: a list of tokens (RFC 9110, sections 5.6.1 and 5.6.2)
 _TOKENS: Final = re.compile(rb"[\w!#$%&'*+.^`|~, \t-]*")
@@ -42,8 +43,6 @@ def accept(request: Request) -> bytes:
 
     Raises ProtocolError when the request is no good handshake (section 4.2.1): `reject` it.
     """
-    if request.method != b"GET":
-        raise ProtocolError("the method of a WebSocket handshake is GET", status=405)
     if request.upgrade is None:
         raise ProtocolError("this is for WebSocket only, over HTTP/1.1", status=426)
     if request.header(b"sec-websocket-version") != _VERSION:
@@ -79,8 +78,5 @@ def _check_headers(request: Request) -> None:
 def reject(error: ProtocolError) -> bytes:
     """The response to a handshake that `accept` does not; the connection ends after it."""
     body = orjson.dumps({"reason": "BadRequest", "detail": str(error)}) + b"\n"
-    extra = {
-        405: b"Allow: GET\r\n",
-        426: b"Upgrade: websocket\r\nSec-WebSocket-Version: %b\r\n" % _VERSION,
-    }.get(error.status, b"")
+    extra = _WHAT_IS_SPOKEN if error.status == 426 else b""
     return http1.response(error.status, body, b"application/json", extra=extra, close=True)

@@ -1,0 +1,188 @@
+"""The WebSocket transport: a push as a frame, and what becomes of the frames of devices.
+
+A device costs its task, its socket and one connection object: the parser of its frames exists
+only while something is half received, and how much it says is measured by one number. Made by
+the server, one per node; the front door makes the connections. What the messages of devices
+mean is not known here: see `Hear`.
+"""
+
+from __future__ import annotations
+
+import math
+import socket
+import ssl
+from collections import Counter
+from collections.abc import Callable
+from typing import NamedTuple
+
+import trio
+
+from trio_push.devices.connection import HEARD, Connection
+from trio_push.devices.delivery import Delivery
+from trio_push.push import Push
+from trio_push.sockets import WOULD_BLOCK
+from trio_push.wire import messages, websocket
+from trio_push.wire.close_codes import FLOOD, UNSUPPORTED_DATA, CloseCode
+from trio_push.wire.messages import UNSUPPORTED, Ack, Error, FromDevice, FromServer
+from trio_push.wire.websocket import Close, Event, Fault, Message, Ping, Reader
+
+#: Acts on a message, in the task of its device and without waiting; returns the answer, if any.
+Hear = Callable[[Connection, FromDevice], FromServer | None]
+
+
+def decline(_: Connection, message: FromDevice) -> FromServer:
+    """The `Hear` of a server that acts on nothing."""
+    return Error(UNSUPPORTED.name, UNSUPPORTED.meaning)
+
+
+class Limits(NamedTuple):
+    """How much a device may say."""
+
+    #: of one message; the longest that makes sense holds a JWT
+    message_bytes: float = 16_384
+    #: at once, and in the long run: 100 a second take half a percent of a CPU
+    burst_frames: float = 1_000
+    frames_per_s: float = 100
+
+
+class WebSocketConnection(Connection):
+    """A device that speaks. Closing it leaves the socket to its task, which reads to the end."""
+
+    __slots__ = ("_closed", "_transport", "paid_until", "reader")
+
+    def __init__(
+        self, token: str, sock: socket.socket, transport: WebSocketTransport, connected_at: float
+    ) -> None:
+        super().__init__(token, sock, transport, connected_at)
+        self._transport = transport
+        self._closed = False
+        #: None while nothing is half received
+        self.reader: Reader | None = None
+        #: trio's time when it was last heard; or after that, when what it said will be paid for
+        self.paid_until = trio.current_time()
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
+    def silent_s(self, now: float) -> float:
+        return now - self.paid_until
+
+    def take_in(self) -> bool:
+        """Act on what has come from the device: False at its end. Raises OSError."""
+        while True:
+            try:
+                data = self.sock.recv(HEARD)
+            except WOULD_BLOCK:
+                return True
+            if not data:
+                return False
+            self.heard(data)
+            # What TLS has decrypted already makes no socket readable.
+            if self._closed or not (isinstance(self.sock, ssl.SSLSocket) and self.sock.pending()):
+                return True
+
+    def heard(self, data: bytes) -> None:
+        """Act on bytes from the device; it may be closed after that."""
+        self._transport.heard(self, data)
+
+    def send(self, data: bytes) -> int:
+        if self._closed:
+            raise BrokenPipeError
+        return super().send(data)
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            trio.lowlevel.notify_closing(self.sock)
+
+
+class WebSocketTransport:
+    """Frames pushes as messages, and acts on frames."""
+
+    name = "ws"
+    keepalive = websocket.PING
+
+    def __init__(
+        self,
+        delivery: Delivery,
+        hear: Hear = decline,
+        limits: Limits = Limits(),  # noqa: B008
+    ) -> None:
+        self._delivery = delivery
+        self._hear = hear
+        self._limits = limits
+        #: devices closed for what they sent, by the name of the close code
+        self.expelled: Counter[str] = Counter()
+
+    def frame(self, seq: int, push: Push) -> bytes:
+        return websocket.text_frame(messages.notification(seq, push))
+
+    def farewell(self, why: CloseCode, retry_ms: int | None = None) -> bytes:
+        reason = why.name if retry_ms is None else f"retry: {retry_ms}"
+        return websocket.close_frame(why.code, reason)
+
+    def heard(self, connection: WebSocketConnection, data: bytes) -> None:
+        """Act on bytes from a device."""
+        reader = connection.reader or Reader(self._limits.message_bytes)
+        events = reader.feed(data)
+        connection.reader = None if reader.idle else reader
+        frames = reader.frames_read
+        for event in events:
+            frames -= self._act(connection, event)
+            if connection.closed:
+                return
+        if not self._affords(connection, frames, trio.current_time()):
+            self._expel(connection, FLOOD, FLOOD.name)
+
+    def _affords(self, connection: WebSocketConnection, frames: int, now: float) -> bool:
+        """Count frames against what a device may say.
+
+        A token bucket of which only the time is kept at which it will be full again (it is
+        known as the generic cell rate algorithm).
+        """
+        _, burst, per_s = self._limits
+        connection.paid_until = max(connection.paid_until, now) + frames / per_s
+        return connection.paid_until - now <= burst / per_s
+
+    def _act(self, connection: WebSocketConnection, event: Event) -> bool:
+        """Act on one event; returns whether the device was asked for it, so that it is free."""
+        match event:
+            case Message():
+                return self._answer(connection, event)
+            case Ping(payload):
+                self._delivery.reply(connection, websocket.pong_frame(payload))
+            case Close(code):
+                self._delivery.reply(connection, websocket.close_frame(code))
+                self._delivery.disconnect(connection)
+            case Fault(why, detail):
+                self._expel(connection, why, detail)
+        return False
+
+    def _answer(self, connection: WebSocketConnection, message: Message) -> bool:
+        """Act on a message. Acknowledgements that are answered by nothing were expected."""
+        if not message.is_text:
+            self._expel(connection, UNSUPPORTED_DATA, UNSUPPORTED_DATA.name)
+            return False
+        said = messages.decode(message.payload)
+        answer = said if isinstance(said, Error) else self._hear(connection, said)
+        if answer is not None:
+            self._delivery.reply(connection, websocket.text_frame(messages.encode(answer)))
+        return answer is None and isinstance(said, Ack)
+
+    def _expel(self, connection: WebSocketConnection, why: CloseCode, detail: str) -> None:
+        self.expelled[why.name] += 1
+        self._delivery.reply(connection, websocket.close_frame(why.code, detail))
+        self._delivery.disconnect(connection)
+
+
+class EchoTransport(WebSocketTransport):
+    """Says back whatever it is told, as test suites of the protocol want it."""
+
+    def __init__(self, delivery: Delivery) -> None:
+        super().__init__(delivery, limits=Limits(message_bytes=math.inf, burst_frames=math.inf))
+
+    def _answer(self, connection: WebSocketConnection, message: Message) -> bool:
+        frame = websocket.text_frame if message.is_text else websocket.binary_frame
+        self._delivery.reply(connection, frame(message.payload))
+        return True
