@@ -16,6 +16,7 @@ from contextlib import suppress
 import structlog
 import trio
 
+from trio_push.auth.devices import Credentials
 from trio_push.auth.jwt import Claims
 from trio_push.devices.admission import Admission
 from trio_push.devices.connection import Connection
@@ -23,7 +24,7 @@ from trio_push.devices.expiry import Expiry
 from trio_push.devices.heartbeat import Heartbeat
 from trio_push.devices.sse import SseTransport
 from trio_push.devices.stream import StreamConnection
-from trio_push.devices.websocket import WebSocketConnection, WebSocketTransport
+from trio_push.devices.websocket import WebSocketConnection, WebSocketTransport, shown_jwt
 from trio_push.errors import ProtocolError, Refusal
 from trio_push.intake.http1 import EVENTS, Http1Intake
 from trio_push.intake.http2 import Http2Connection, Http2Intake
@@ -39,16 +40,29 @@ from trio_push.sockets import (
 )
 from trio_push.wire import http1, sse, websocket_handshake
 from trio_push.wire.apns_response import challenge, response_body
-from trio_push.wire.close_codes import INTERNAL_ERROR, CloseCode
+from trio_push.wire.close_codes import (
+    AUTH_FAILED,
+    INTERNAL_ERROR,
+    POLICY_VIOLATION,
+    TRY_AGAIN_LATER,
+    UNREGISTERED,
+    CloseCode,
+)
 from trio_push.wire.http1 import Request
 from trio_push.wire.http2_events import Request as StreamRequest
+from trio_push.wire.messages import AuthResult, encode
 from trio_push.wire.query import split_target
 from trio_push.wire.reasons import SHUTDOWN
+from trio_push.wire.websocket import Event, Reader, close_frame, text_frame
 
 log = structlog.get_logger()
 
 #: RFC 9113 §3.4: how a client that speaks HTTP/2 begins
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+
+
+#: status of the refusal of a device that has a WebSocket already → why it is closed
+_WHY_REFUSED = {401: AUTH_FAILED, 403: AUTH_FAILED, 410: UNREGISTERED, 503: TRY_AGAIN_LATER}
 
 
 class FrontDoor:
@@ -161,17 +175,20 @@ class FrontDoor:
         finally:
             self.visitors.discard(patience)
 
-    def _check(self, request: Request | StreamRequest) -> Claims:
+    def _read(self, request: Request | StreamRequest) -> Credentials:
+        query = split_target(request.target)[1]
+        return self._node.device_auth.read(request.headers, query)
+
+    def _check(self, credentials: Credentials) -> Claims:
         """Who asks for events; Refusal when it may not come in."""
-        claims = self._identify(request)
+        claims = self._identify(credentials)
         self._node.directory.check(claims.token)
         self._admission.check(len(self._node.directory), trio.current_time())
         return claims
 
-    def _identify(self, request: Request | StreamRequest) -> Claims:
-        auth = self._node.device_auth
+    def _identify(self, credentials: Credentials) -> Claims:
         try:
-            return auth.authenticate(auth.read(request.headers, split_target(request.target)[1]))
+            return self._node.device_auth.authenticate(credentials)
         except Refusal as refusal:
             if refusal.status in (401, 403):
                 self._node.ledger.refuse(refusal.reason.name)
@@ -193,7 +210,7 @@ class FrontDoor:
         return None
 
     async def _admit_event_stream(self, sock: socket.socket, request: Request) -> Connection:
-        claims = self._check(request)
+        claims = self._check(self._read(request))
         await send_all(sock, sse.response_head(cors=request.header(b"origin") is not None))
         connection = Connection(claims.token, sock, self._sse, self._node.clock.wall())
         self._attach(connection, claims)
@@ -201,25 +218,57 @@ class FrontDoor:
 
     async def _admit_websocket(
         self, sock: socket.socket, request: Request, transport: WebSocketTransport
-    ) -> Connection:
+    ) -> Connection | None:
         response = websocket_handshake.accept(request)
-        claims = self._check(request)
-        await send_all(sock, response)
+        credentials = self._read(request)
+        reader = transport.reader()
+        events = reader.feed(request.upgrade or b"")
+        claims: Claims | None
+        if self._node.device_auth.demands_jwt and not credentials.jwt:
+            await send_all(sock, response)
+            claims = await self._hear_who(sock, credentials, reader, events)
+        else:
+            claims = self._check(credentials)
+            await send_all(sock, response)
+        if claims is None:
+            return None
         connection = WebSocketConnection(claims.token, sock, transport, self._node.clock.wall())
         self._attach(connection, claims)
         try:
-            connection.heard(request.upgrade or b"")
+            transport.act(connection, reader, events)
         except Exception:
             self._node.router.delivery.disconnect(connection, INTERNAL_ERROR)
             raise
         return connection
+
+    async def _hear_who(
+        self, sock: socket.socket, credentials: Credentials, reader: Reader, events: list[Event]
+    ) -> Claims | None:
+        """Who a device is by its first message, which is taken out of `events`.
+
+        None: it may not come in, was told why, and is gone.
+        """
+        while not events:
+            data = await receive_some(sock)
+            if not data:
+                return None
+            events += reader.feed(data)
+        try:
+            claims = self._check(credentials._replace(jwt=shown_jwt(events.pop(0))))
+        except Refusal as refusal:
+            why = _WHY_REFUSED.get(refusal.status, POLICY_VIOLATION)
+            await send_all(sock, close_frame(why.code, refusal.reason.name))
+            await close_gently(sock)
+            return None
+        await send_all(sock, text_frame(encode(AuthResult(ok=True))))
+        return claims
 
     def _admit_stream(
         self, http2: Http2Connection, request: StreamRequest
     ) -> StreamConnection | None:
         """Make a device of a stream, or refuse it; the rest of its connection goes on."""
         try:
-            claims = self._check(request)
+            claims = self._check(self._read(request))
         except Refusal as refusal:
             headers = [(b"content-type", b"application/json"), *_refusal_headers(refusal)]
             body = response_body(refusal)
