@@ -442,6 +442,19 @@ async def test_whatever_it_says_is_a_sign_of_life(
     assert {opcode for opcode, _ in device.hear()} == {Opcode.PING}
 
 
+async def test_an_answer_may_take_two_seconds_however_often_it_is_asked(
+    autojump_clock: MockClock, node: Node, nursery: trio.Nursery, connect: Connect
+) -> None:
+    heartbeat = Heartbeat(node.router.delivery, 0.1)
+    nursery.start_soon(heartbeat.run)
+    device = connect()
+    heartbeat.add(device.connection)
+    await trio.sleep(1.9)
+    assert not device.connection.closed
+    await trio.sleep(0.5)
+    assert device.connection.closed
+
+
 async def test_event_streams_need_not_say_anything(
     autojump_clock: MockClock, heartbeat: Heartbeat, node: Node, connect: Connect
 ) -> None:
