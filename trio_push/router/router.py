@@ -6,7 +6,6 @@ every push of it is where the reply promises. It never waits for a device.
 
 from __future__ import annotations
 
-import secrets
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,11 +21,13 @@ from trio_push.devices.connection import Connection, Transport
 from trio_push.devices.delivery import Delivery, DeviceGone
 from trio_push.errors import Refusal
 from trio_push.mailbox.history import History, Missed
+from trio_push.mailbox.journal import Journal
 from trio_push.mailbox.offline import Offline
 from trio_push.mailbox.store import Held, Store
 from trio_push.mailbox.users import Users
 from trio_push.push import MARK_READ, Numbered, Push, State
 from trio_push.router.channel import Submission
+from trio_push.router.committer import Committer
 from trio_push.router.delay import Delay
 from trio_push.router.directory import Directory
 from trio_push.sockets import WOULD_BLOCK
@@ -45,23 +46,33 @@ class Router:
     """Routes the pushes of one node. `run` owns every task that it starts."""
 
     def __init__(
-        self, settings: ServeSettings, clock: Clock, ledger: Ledger, directory: Directory
+        self,
+        settings: ServeSettings,
+        clock: Clock,
+        ledger: Ledger,
+        directory: Directory,
+        journal: Journal,
     ) -> None:
         #: names this store's lifetime in event ids: another epoch, another sequence
-        self.epoch = secrets.token_hex(4)
+        self.epoch = journal.epoch
         self._store_total = settings.store_total
         self._default_ttl_s = settings.default_ttl_s
         self._clock = clock
         self._ledger = ledger
         self._directory = directory
+        self._journal = journal
         self._store = Store()
-        self._offline = Offline(self._store, ledger, per_token=settings.store_per_token)
+        self._offline = Offline(self._store, ledger, journal, per_token=settings.store_per_token)
+        self._committer = Committer(journal, self._offline)
         self.users = Users(per_user=settings.devices_per_user)
-        self._history = History(per_token=settings.history_per_token, total=settings.history_total)
+        self._seq = journal.seq
+        self._history = History(
+            per_token=settings.history_per_token, total=settings.history_total, floor=self._seq
+        )
+        self._ack_timeout_s = settings.ack_timeout_s
         self._delay = Delay(clock, self._offline, self._release, self._resend)
         #: set when a push with the id is acknowledged
         self._acknowledged: dict[str, list[trio.Event]] = {}
-        self._seq = 0
         self.delivery = Delivery(
             clock=clock,
             ledger=ledger,
@@ -81,9 +92,12 @@ class Router:
     ) -> None:
         """Route until the push channel is closed, then go on releasing and draining.
 
-        Ends by being cancelled.
+        First it takes over what the journal has from earlier runs. Ends by being cancelled.
         """
+        now = self._clock.wall()
+        await self._committer.restore(self._directory, now, now + self._ack_timeout_s)
         async with trio.open_nursery() as nursery:
+            await nursery.start(self._committer.run, lambda: self._seq)
             await nursery.start(self.delivery.run)
             await nursery.start(self._delay.run)
             task_status.started()
@@ -104,7 +118,12 @@ class Router:
                     await trio.lowlevel.checkpoint()
 
     def _settle(self, submission: Submission) -> int:
-        submission.settle([self.route(push) for push in submission.pushes])
+        mark = self._committer.mark
+        outcomes = [self.route(push) for push in submission.pushes]
+        if self._committer.mark == mark:
+            submission.settle(outcomes)
+        else:
+            self._committer.settle(submission, outcomes)
         return len(submission.pushes)
 
     # -- one push
@@ -140,13 +159,13 @@ class Router:
     def _release(self, held: Held) -> None:
         """A held push is due."""
         push = held.push
-        self._store.remove(held)
+        self._offline.release(held)
         state = State.EXPIRED if push.expired(self._clock.wall()) else self._place(push)
         self._ledger.move(State.DELAYED, state)
 
     def _resend(self, held: Held) -> None:
         """No acknowledgement came in time: send the push anew, or wait for its device."""
-        self._store.remove(held)
+        self._offline.release(held)
         self._ledger.move(State.AWAITING_ACK, self._place(held.push))
 
     # -- one push for all
@@ -156,17 +175,25 @@ class Router:
 
         Each of them counts as one accepted push. Cancelled, it has reached some of them.
         """
-        counts: Counter[State] = Counter()
+        delivered = 0
+        queued: list[Push] = []
+        states: list[State] = []
         connections = self._directory.connections()
         for start in range(0, len(connections), SLICE):
-            self._broadcast_slice(push, connections[start : start + SLICE], counts)
+            some = connections[start : start + SLICE]
+            delivered += self._broadcast_slice(push, some, queued, states)
             await trio.lowlevel.checkpoint()
-        return counts
+        if queued:
+            states = await self._committer.committed(queued, states)
+        return Counter(states) + Counter({State.DELIVERED_LIVE: delivered})
 
     def _broadcast_slice(
-        self, push: Push, connections: list[Connection], counts: Counter[State]
-    ) -> None:
-        """Encode once per transport and write to each device; the hot loop of a fan-out."""
+        self, push: Push, connections: list[Connection], queued: list[Push], states: list[State]
+    ) -> int:
+        """Encode once per transport and write to each device; the hot loop of a fan-out.
+
+        Returns to how many it was delivered; adds the pushes of those who did not take it.
+        """
         # A number per slice, so that pushes routed between two slices keep their order.
         self._seq += 1
         everyones = Numbered(self._seq, push)
@@ -193,12 +220,13 @@ class Router:
                 rest = frame[taken:]
             else:
                 rest = frame
-            own = Numbered(self._seq, msgspec.structs.replace(push, token=connection.token))
-            state = self.delivery.queue(connection, own, rest)
+            own = msgspec.structs.replace(push, token=connection.token)
+            state = self.delivery.queue(connection, Numbered(self._seq, own), rest)
             self._ledger.enter(state)
-            counts[state] += 1
+            queued.append(own)
+            states.append(state)
         self._ledger.enter(State.DELIVERED_LIVE, delivered)
-        counts[State.DELIVERED_LIVE] += delivered
+        return delivered
 
     # -- devices
 
@@ -219,7 +247,7 @@ class Router:
             greeting, missed = self._greet(connection, cursor, mark)
         for held in self._store.of(connection.token, State.AWAITING_ACK):
             if self._offline.take(held, State.STORED):
-                self._store.put(Held(held.seq, held.push))
+                self._offline.hold(Held(held.seq, held.push))
         # None of this waits: what is pushed from now on comes after it, and nothing twice.
         self.delivery.catch_up(connection, self._seq, greeting, missed.events)
         return mark
@@ -277,7 +305,8 @@ class Router:
 
     def acknowledge_until(self, token: str, seq: int) -> None:
         """The device has every event up to this number."""
-        for held in self._store.of(token, State.AWAITING_ACK):
+        # Among those stored too: a crash may have come between the delivery and its record.
+        for held in self._store.of(token, State.STORED, State.AWAITING_ACK):
             if held.seq <= seq:
                 self._acknowledge(held)
 
@@ -323,15 +352,29 @@ class Router:
         return len(self._store.of(token, State.DELAYED))
 
     def check_room(self, push: Push) -> None:
-        """Raise Refusal when the push would have to be held and no more may be."""
+        """Raise Refusal when the push would have to be held and cannot be."""
+        if self._journal.failure is not None:
+            self._committer.check(push, is_away=self._directory.get(push.token) is None)
         if len(self._store) < self._store_total:
             return
         if push.not_before > 0 or self._directory.get(push.token) is None:
             detail = f"{self._store_total} pushes are held, the most this node takes"
             raise Refusal(SERVICE_UNAVAILABLE, detail, retry_after_s=ROOM_RETRY_AFTER_S)
 
+    async def commit(self) -> None:
+        """Wait until all that was done so far outlives the process, if anything does.
+
+        Raises Refusal when that cannot be written now.
+        """
+        await self._committer.commit()
+
     def abandon(self) -> int:
-        """The node stops and nobody will deliver what it holds: it is lost, and said to be."""
+        """The node stops. What it holds stays in the journal; without one it is lost: how much.
+
+        Nobody will deliver it, and so it is said.
+        """
+        if self._journal.durable:
+            return 0
         everything = self._store.everything()
         return sum(self._offline.take(held, State.LOST) for held in everything)
 
@@ -341,6 +384,7 @@ class Router:
         Returns since when it is unregistered, in epoch milliseconds.
         """
         since = self._directory.unregister(token, int(self._clock.wall() * 1000))
+        self._journal.unregister(token, since)
         connection = self._directory.get(token)
         if connection is not None:
             self.delivery.disconnect(connection, UNREGISTERED)
@@ -353,6 +397,7 @@ class Router:
     def register(self, token: str) -> None:
         """Accept the token again."""
         self._directory.register(token)
+        self._journal.register(token)
 
     def held(self) -> dict[State, int]:
         """What really lies in the rooms, for the books to be compared with."""
