@@ -72,6 +72,8 @@ class Numbered(NamedTuple):
 
     seq: int
     push: Push
+    #: its sender was told that it is kept (or is to be): the journal has it until it has arrived
+    promised: bool = False
 
 
 class State(IntEnum):

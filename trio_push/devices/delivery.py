@@ -103,7 +103,7 @@ class Delivery:
         else:
             state = self._offline.keep(numbered)
             return State.DROPPED_MAILBOX_FULL if state is State.DISCARDED else state
-        if numbered.push.wants_ack:
+        if numbered.promised:
             self._offline.entrust(numbered)
         return state
 
@@ -212,7 +212,7 @@ class Delivery:
                 mailbox.torn = None
                 if torn.numbered is not None:
                     state = self.arrived(connection.token, torn.numbered, torn.outcome)
-                    if torn.was_stored and state is torn.outcome:
+                    if torn.numbered.promised and state is torn.outcome:
                         self._offline.forget(torn.numbered)
                     self._ledger.move(State.IN_FLIGHT, state)
         except WOULD_BLOCK:
@@ -230,7 +230,7 @@ class Delivery:
         while (numbered := mailbox.take()) is not None:
             if numbered.push.expired(now):
                 self._ledger.move(State.QUEUED, State.EXPIRED)
-                if numbered.push.wants_ack:
+                if numbered.promised:
                     self._offline.forget(numbered)
                 continue
             self._ledger.move(State.QUEUED, State.IN_FLIGHT)
@@ -245,8 +245,8 @@ class Delivery:
             self._offline.take(held, State.IN_FLIGHT)
             waited = held.seq < mailbox.opened_at
             outcome = State.DELIVERED_ON_CONNECT if waited else State.DELIVERED_LIVE
-            numbered = Numbered(held.seq, held.push)
-            self._fly(connection, mailbox, numbered, outcome, was_stored=True)
+            numbered = Numbered(held.seq, held.push, promised=True)
+            self._fly(connection, mailbox, numbered, outcome)
             return True
         if mailbox.replay:
             missed = mailbox.replay.popleft()
@@ -256,16 +256,9 @@ class Delivery:
         return False
 
     @staticmethod
-    def _fly(
-        connection: Connection,
-        mailbox: Mailbox,
-        numbered: Numbered,
-        outcome: State,
-        *,
-        was_stored: bool = False,
-    ) -> None:
+    def _fly(connection: Connection, mailbox: Mailbox, numbered: Numbered, outcome: State) -> None:
         frame = connection.transport.frame(numbered.seq, numbered.push)
-        mailbox.torn = Torn(frame, numbered, outcome, was_stored)
+        mailbox.torn = Torn(frame, numbered, outcome)
 
     # -- a device that goes
 

@@ -28,8 +28,6 @@ class Torn(NamedTuple):
     outcome: State = State.DELIVERED_LIVE
     #: bytes of answers to the device at the end of the rest
     answers: int = 0
-    #: it came from the store, whose journal has it until it has arrived
-    was_stored: bool = False
 
 
 class Mailbox:

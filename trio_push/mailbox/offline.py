@@ -41,13 +41,13 @@ class Offline:
         """
         state = self._judge(numbered, returned=returned)
         if state is State.STORED:
-            self.hold(Held(*numbered))
+            self.hold(Held(numbered.seq, numbered.push))
         elif returned:
             self.forget(numbered)
         return state
 
     def _judge(self, numbered: Numbered, *, returned: bool) -> State:
-        seq, push = numbered
+        seq, push, _ = numbered
         if not push.storable:
             return State.DISCARDED
         older = self.store.displaced_by(push)
@@ -71,7 +71,7 @@ class Offline:
 
     def await_ack(self, numbered: Numbered, resend_at: float) -> State:
         """The device has the push: hold it until it says so, or `resend_at` (epoch seconds)."""
-        seq, push = numbered
+        seq, push, _ = numbered
         if self.store.displaced_by(push) is not None:
             self.forget(numbered)
             return State.COALESCED
@@ -79,11 +79,13 @@ class Offline:
         return State.AWAITING_ACK
 
     def entrust(self, numbered: Numbered) -> None:
-        """A push that wants its acknowledgement waits in memory for its device to take it.
+        """A promised push waits in memory for its device: the journal has what it would become.
 
-        Its promise holds from now on, so the journal has it as if the device had taken it.
+        One that wants its acknowledgement is sent again in an earlier run's stead, or ends if
+        its device does not come back; the other waits for its device.
         """
-        self._journal.keep(*numbered, State.AWAITING_ACK)
+        seq, push, _ = numbered
+        self._journal.keep(seq, push, State.AWAITING_ACK if push.wants_ack else State.STORED)
 
     def restore(self, row: Row, now: float, resend_at: float) -> None:
         """Hold a push again that an earlier run held. To be called in the order of numbers."""

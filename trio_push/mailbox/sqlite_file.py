@@ -209,9 +209,9 @@ _REMEDIES: Final = {
     sqlite3.SQLITE_BUSY: "another server has it open; stop that, or use another file",
     sqlite3.SQLITE_CANTOPEN: "its directory must exist, and this user must be able to write there",
     sqlite3.SQLITE_READONLY: "this user must be able to write to it and to its directory",
-    sqlite3.SQLITE_PERM: "this user must be able to write to it and to its directory",
     sqlite3.SQLITE_FULL: "make room on its disk",
-    sqlite3.SQLITE_IOERR: "its disk does not do what it should",
+    # what a file says that may be read only: it cannot be locked for writing
+    sqlite3.SQLITE_IOERR: "this user must be able to write to it, and its disk must be sound",
     sqlite3.SQLITE_NOTADB: _MOVE_AWAY,
     sqlite3.SQLITE_CORRUPT: _MOVE_AWAY,
 }

@@ -87,11 +87,6 @@ class Committer:
 
     # -- waiting for the disk
 
-    @property
-    def mark(self) -> int:
-        """Moves when something is recorded that a reply has to wait for."""
-        return self._journal.recorded
-
     def settle(self, submission: Submission, outcomes: list[State]) -> None:
         """Settle a submission after the next commit."""
         self._waiting.append((submission, outcomes))
@@ -116,15 +111,13 @@ class Committer:
     # -- a disk that does not take it
 
     def check(self, push: Push, *, is_away: bool) -> None:
-        """Raise Refusal when the push would have to be written and that is known to fail.
+        """The journal fails: raise Refusal when the push would have to be written.
 
         `is_away`: its device is not connected.
         """
-        failure = self._journal.failure
-        if failure is None:
-            return
         if push.wants_ack or push.not_before > 0 or (push.storable and is_away):
-            raise Refusal(SERVICE_UNAVAILABLE, f"the store cannot be written now: {failure}")
+            detail = f"the store cannot be written now: {self._journal.failure}"
+            raise Refusal(SERVICE_UNAVAILABLE, detail)
 
     def _withdraw_all(self, pushes: Sequence[Push], outcomes: Sequence[State]) -> list[State]:
         return [self._withdraw(*pair) for pair in zip(pushes, outcomes, strict=True)]

@@ -118,9 +118,9 @@ class Router:
                     await trio.lowlevel.checkpoint()
 
     def _settle(self, submission: Submission) -> int:
-        mark = self._committer.mark
+        recorded = self._journal.recorded
         outcomes = [self.route(push) for push in submission.pushes]
-        if self._committer.mark == mark:
+        if self._journal.recorded == recorded:
             submission.settle(outcomes)
         else:
             self._committer.settle(submission, outcomes)
@@ -142,12 +142,12 @@ class Router:
         self._ledger.enter(state)
         return state
 
-    def _place(self, push: Push) -> State:
+    def _place(self, push: Push, *, promised: bool = False) -> State:
         """Bring a push that is due to its device or into the store."""
         if push.wants_ack and self._offline.is_full(push.token):
             return State.DROPPED_MAILBOX_FULL
         self._seq += 1
-        numbered = Numbered(self._seq, push)
+        numbered = Numbered(self._seq, push, promised or push.wants_ack)
         connection = self._directory.get(push.token)
         if connection is not None:
             try:
@@ -160,7 +160,8 @@ class Router:
         """A held push is due."""
         push = held.push
         self._offline.release(held)
-        state = State.EXPIRED if push.expired(self._clock.wall()) else self._place(push)
+        is_late = push.expired(self._clock.wall())
+        state = State.EXPIRED if is_late else self._place(push, promised=True)
         self._ledger.move(State.DELAYED, state)
 
     def _resend(self, held: Held) -> None:
@@ -221,7 +222,8 @@ class Router:
             else:
                 rest = frame
             own = msgspec.structs.replace(push, token=connection.token)
-            state = self.delivery.queue(connection, Numbered(self._seq, own), rest)
+            numbered = Numbered(self._seq, own, own.wants_ack)
+            state = self.delivery.queue(connection, numbered, rest)
             self._ledger.enter(state)
             queued.append(own)
             states.append(state)
