@@ -212,8 +212,7 @@ class Server:
             await farewell(self.node.directory, self.node.router.delivery, self._settings.drain_s)
             await self._dismiss_providers(deadline)
         finally:
-            with trio.move_on_after(STORE_GRACE_S, shield=True):
-                await self._close_books()
+            await self._close_books()
             self._core.cancel()
 
     async def _dismiss_providers(self, deadline: float) -> None:
@@ -232,7 +231,8 @@ class Server:
         router = self.node.router
         lost = router.abandon()
         try:
-            await router.commit()
+            with trio.move_on_after(STORE_GRACE_S, shield=True):
+                await router.commit()
         except Refusal as refusal:
             log.error("store_failed", error=str(refusal))
         books = self.node.ledger.snapshot(router.held())

@@ -19,6 +19,7 @@ from tests.fakes import T0, push
 from trio_push.errors import Refusal
 from trio_push.mailbox.sqlite_file import NUMBERS
 from trio_push.push import State
+from trio_push.router.restore import RETURN_S
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -338,7 +339,7 @@ async def test_unacknowledged_waits_for_a_device_that_stays_away(
     world.connect()
     await world.submit(push(b"1", wants_ack=True), push(b"2", wants_ack=True, ttl_s=0))
     await world.restart(how)
-    await trio.sleep(20)
+    await trio.sleep(RETURN_S + 2)
     assert world.stored() == [b"1"]
     assert world.count(State.DISCARDED) == 1
 
@@ -426,6 +427,19 @@ async def test_unregistered_tokens_stay_so(
         world.node.directory.check("aa")
     assert caught.value.timestamp_ms == since["aa"] == world.router.unregister("aa")
     world.node.directory.check("bb")
+
+
+@durable
+@ended
+async def test_devices_stay_their_users(autojump_clock: MockClock, world: World, how: str) -> None:
+    users = world.router.users
+    for user, token in (("eve", "aa"), ("eve", "bb"), ("eve", "cc"), ("adam", "cc")):
+        users.enrol(user, token)
+    world.router.unregister("bb")
+    await world.router.commit()
+    await world.restart(how)
+    assert world.router.users.tokens("eve") == ["aa"]
+    assert world.router.users.tokens("adam") == ["cc"]
 
 
 @durable

@@ -10,13 +10,13 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
-from typing import Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import trio
 
 from trio_push.push import Push, State
 
-_NONE: Final[Mapping[str, int]] = MappingProxyType({})
+_NONE: Final[Mapping[str, Any]] = MappingProxyType({})  # Any: empty, it is a mapping to anything
 
 
 class Row(NamedTuple):
@@ -61,6 +61,9 @@ class Journal(Protocol):
     def unregistered(self) -> Mapping[str, int]:
         """Unregistered tokens, and since when (epoch milliseconds)."""
 
+    def users(self) -> Mapping[str, str]:
+        """Whose each token is."""
+
     # -- what happens now
 
     def keep(self, seq: int, push: Push, state: State) -> None:
@@ -72,6 +75,10 @@ class Journal(Protocol):
     def unregister(self, token: str, at_ms: int) -> None: ...
 
     def register(self, token: str) -> None: ...
+
+    def enrol(self, user: str, token: str) -> None: ...
+
+    def leave(self, token: str) -> None: ...
 
     def advance(self, seq: int) -> None:
         """Numbers up to this one are used. To be told now and then: some are set aside."""
@@ -103,6 +110,9 @@ class NoJournal:
     def unregistered(self) -> Mapping[str, int]:
         return _NONE
 
+    def users(self) -> Mapping[str, str]:
+        return _NONE
+
     def keep(self, seq: int, push: Push, state: State) -> None:
         pass
 
@@ -113,6 +123,12 @@ class NoJournal:
         pass
 
     def register(self, token: str) -> None:
+        pass
+
+    def enrol(self, user: str, token: str) -> None:
+        pass
+
+    def leave(self, token: str) -> None:
         pass
 
     def advance(self, seq: int) -> None:

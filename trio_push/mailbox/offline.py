@@ -120,6 +120,15 @@ class Offline:
         """A push that was entrusted to the journal while in memory, or in flight, has ended."""
         self._journal.drop(numbered.seq, numbered.push.token)
 
+    def abandon(self) -> int:
+        """The server stops. What is held stays in the journal; without one it is lost: how much.
+
+        Nobody will deliver it, and so the ledger says.
+        """
+        if self._journal.durable:
+            return 0
+        return sum(self.take(held, State.LOST) for held in self.store.everything())
+
     def withdraw(self, push: Push) -> None:
         """A push was held but could not be written: its sender is told, and it is held no more.
 

@@ -23,6 +23,7 @@ from trio_push.mailbox.sqlite_file import (
     NUMBERS,
     TABLES,
     UNREGISTERED,
+    USERS,
     Changes,
     Key,
     SqliteFile,
@@ -108,6 +109,9 @@ class SqliteJournal:
     def unregistered(self) -> Mapping[str, int]:
         return dict(self._file.rows(UNREGISTERED))
 
+    def users(self) -> Mapping[str, str]:
+        return dict(self._file.rows(USERS))
+
     # -- what happens now
 
     def keep(self, seq: int, push: Push, state: State) -> None:
@@ -123,6 +127,12 @@ class SqliteJournal:
 
     def register(self, token: str) -> None:
         self._record(UNREGISTERED, (token,), None)
+
+    def enrol(self, user: str, token: str) -> None:
+        self._record(USERS, (token,), (token, user))
+
+    def leave(self, token: str) -> None:
+        self._record(USERS, (token,), None)
 
     def advance(self, seq: int) -> None:
         if seq > self._set_aside - NUMBERS // 2:

@@ -59,8 +59,9 @@ class Table(NamedTuple):
 #: The number first: what is held later lies further back, so that pages fill in order.
 HELD: Final = Table("held", ("seq", "token"), ("state", "push"))
 UNREGISTERED: Final = Table("unregistered", ("token",), ("at_ms",))
+USERS: Final = Table("users", ("token",), ("user",))
 META: Final = Table("meta", ("name",), ("value",))
-TABLES: Final = (HELD, UNREGISTERED, META)
+TABLES: Final = (HELD, UNREGISTERED, USERS, META)
 
 
 class SqliteFile:

@@ -1,15 +1,13 @@
-"""What the router promises is kept here: taken over from earlier runs, waited for, withdrawn.
+"""Replies wait here until what they promise outlives the process: one commit for all that wait.
 
-Replies to what recorded something in the journal wait until it is on disk, with one commit for
-all that wait. While one commit is under way the next replies gather, so batches grow by
-themselves with load.
+The router hands in what recorded something in the journal. While one commit is under way the
+next replies gather, so batches grow by themselves with load.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import structlog
 import trio
 
 from trio_push.config import SECONDS
@@ -21,40 +19,21 @@ from trio_push.router.channel import Submission
 from trio_push.router.directory import Directory
 from trio_push.wire.reasons import SERVICE_UNAVAILABLE
 
-log = structlog.get_logger()
-
 #: where a push is that nothing but the store has
 _HELD = (State.STORED, State.DELAYED, State.AWAITING_ACK)
 #: time between two looks at how many numbers are used
 _NUMBERS_S = 1 * SECONDS
-#: pushes taken over before other tasks get a turn: 5 ms
-_SLICE = 500
 
 
 class Committer:
     """Settles submissions when the journal has them. `run` does it."""
 
-    def __init__(self, journal: Journal, offline: Offline) -> None:
+    def __init__(self, journal: Journal, offline: Offline, directory: Directory) -> None:
         self._journal = journal
         self._offline = offline
+        self._directory = directory
         self._waiting: list[tuple[Submission, list[State]]] = []
         self._has_work = trio.Event()
-
-    async def restore(self, directory: Directory, now: float, resend_at: float) -> None:
-        """Hold again what the journal has, refuse again who is unregistered.
-
-        To be called once, before anything else happens. Raises ConfigError.
-        """
-        unregistered = self._journal.unregistered()
-        for token, since in unregistered.items():
-            directory.unregister(token, since)
-        pushes = 0
-        for pushes, row in enumerate(self._journal.rows(), 1):
-            self._offline.restore(row, now, resend_at)
-            if pushes % _SLICE == 0:
-                await trio.lowlevel.checkpoint()
-        if pushes or unregistered:
-            log.info("restored", pushes=pushes, unregistered=len(unregistered))
 
     async def run(
         self,
@@ -110,14 +89,14 @@ class Committer:
 
     # -- a disk that does not take it
 
-    def check(self, push: Push, *, is_away: bool) -> None:
-        """The journal fails: raise Refusal when the push would have to be written.
-
-        `is_away`: its device is not connected.
-        """
+    def check(self, push: Push) -> None:
+        """Raise Refusal when the push would have to be written and that is known to fail."""
+        failure = self._journal.failure
+        if failure is None:
+            return
+        is_away = self._directory.get(push.token) is None
         if push.wants_ack or push.not_before > 0 or (push.storable and is_away):
-            detail = f"the store cannot be written now: {self._journal.failure}"
-            raise Refusal(SERVICE_UNAVAILABLE, detail)
+            raise Refusal(SERVICE_UNAVAILABLE, f"the store cannot be written now: {failure}")
 
     def _withdraw_all(self, pushes: Sequence[Push], outcomes: Sequence[State]) -> list[State]:
         return [self._withdraw(*pair) for pair in zip(pushes, outcomes, strict=True)]

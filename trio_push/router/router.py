@@ -30,6 +30,7 @@ from trio_push.router.channel import Submission
 from trio_push.router.committer import Committer
 from trio_push.router.delay import Delay
 from trio_push.router.directory import Directory
+from trio_push.router.restore import restore
 from trio_push.sockets import WOULD_BLOCK
 from trio_push.watch.ledger import Ledger
 from trio_push.wire.close_codes import REPLACED, UNREGISTERED
@@ -63,13 +64,12 @@ class Router:
         self._journal = journal
         self._store = Store()
         self._offline = Offline(self._store, ledger, journal, per_token=settings.store_per_token)
-        self._committer = Committer(journal, self._offline)
-        self.users = Users(per_user=settings.devices_per_user)
+        self._committer = Committer(journal, self._offline, directory)
+        self.users = Users(journal, per_user=settings.devices_per_user)
         self._seq = journal.seq
         self._history = History(
             per_token=settings.history_per_token, total=settings.history_total, floor=self._seq
         )
-        self._ack_timeout_s = settings.ack_timeout_s
         self._delay = Delay(clock, self._offline, self._release, self._resend)
         #: set when a push with the id is acknowledged
         self._acknowledged: dict[str, list[trio.Event]] = {}
@@ -95,7 +95,7 @@ class Router:
         First it takes over what the journal has from earlier runs. Ends by being cancelled.
         """
         now = self._clock.wall()
-        await self._committer.restore(self._directory, now, now + self._ack_timeout_s)
+        await restore(self._journal, self._offline, self._directory, self.users, now)
         async with trio.open_nursery() as nursery:
             await nursery.start(self._committer.run, lambda: self._seq)
             await nursery.start(self.delivery.run)
@@ -355,8 +355,7 @@ class Router:
 
     def check_room(self, push: Push) -> None:
         """Raise Refusal when the push would have to be held and cannot be."""
-        if self._journal.failure is not None:
-            self._committer.check(push, is_away=self._directory.get(push.token) is None)
+        self._committer.check(push)
         if len(self._store) < self._store_total:
             return
         if push.not_before > 0 or self._directory.get(push.token) is None:
@@ -364,21 +363,12 @@ class Router:
             raise Refusal(SERVICE_UNAVAILABLE, detail, retry_after_s=ROOM_RETRY_AFTER_S)
 
     async def commit(self) -> None:
-        """Wait until all that was done so far outlives the process, if anything does.
-
-        Raises Refusal when that cannot be written now.
-        """
+        """Wait until what was done so far outlives the process, if it is to; or Refusal."""
         await self._committer.commit()
 
     def abandon(self) -> int:
-        """The node stops. What it holds stays in the journal; without one it is lost: how much.
-
-        Nobody will deliver it, and so it is said.
-        """
-        if self._journal.durable:
-            return 0
-        everything = self._store.everything()
-        return sum(self._offline.take(held, State.LOST) for held in everything)
+        """The node stops. Without a journal what it holds is lost, and said to be: how much."""
+        return self._offline.abandon()
 
     def unregister(self, token: str) -> int:
         """Refuse the token from now on, drop its device, recall what waits for it.
