@@ -1,13 +1,18 @@
-"""Fakes that behave like the real thing: a device whose socket takes as much as the test says."""
+"""Fakes that behave like the real thing: a device whose socket takes as much as the test says,
+a disk that is as slow or as full.
+"""
 
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 
 import trio
 
 from trio_push.devices.connection import Connection
 from trio_push.devices.sse import SseTransport
+from trio_push.errors import StoreFailed
+from trio_push.mailbox.sqlite_file import HELD, Changes
 from trio_push.push import Push
 
 TRANSPORT = SseTransport("e")
@@ -93,3 +98,24 @@ def push(payload: bytes = b"x", token: str = "aa", ttl_s: float = 3600, **more: 
 
 #: where the tests' wall clock starts, in epoch seconds
 T0 = 1_800_000_000.0
+
+
+class Disk:
+    """Writes in the loop's own thread; slow while `gate` is shut, full while `is_full`."""
+
+    def __init__(self) -> None:
+        self.gate = trio.Event()
+        self.gate.set()
+        self.is_full = False
+        #: of each transaction, the numbers of the pushes in it
+        self.transactions: list[list[int]] = []
+
+    def stall(self) -> None:
+        self.gate = trio.Event()
+
+    async def write(self, write: Callable[[Changes], None], changes: Changes) -> None:
+        await self.gate.wait()
+        if self.is_full:
+            raise StoreFailed("database or disk is full")
+        write(changes)
+        self.transactions.append(sorted(int(key[0]) for key in changes[HELD]))

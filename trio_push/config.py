@@ -100,6 +100,18 @@ def _check_api(text: str) -> None:
         Address.parse(text)
 
 
+#: values of --store: pushes are held in memory only, or also in the SQLite file that follows
+MEMORY = "memory"
+SQLITE = "sqlite:"
+
+
+def _check_store(text: str) -> None:
+    if text != MEMORY and not text.startswith(SQLITE):
+        raise ConfigError(f"{text!r} is no store: write memory or sqlite:FILE")
+    if text == SQLITE:
+        raise ConfigError("sqlite: needs the file to keep pushes in: write sqlite:FILE")
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ServeSettings:
     """What `trio-push serve` can be told. Durations are seconds.
@@ -224,6 +236,13 @@ class ServeSettings:
         "Pushes that may wait in memory for one connected device.",
         unit="pushes",
         minimum=1,
+    )
+    store: str = setting(
+        MEMORY,
+        "Where held pushes are kept: memory, or sqlite:FILE, from which they survive the end of "
+        "the server.",
+        unit="store",
+        check=_check_store,
     )
     store_per_token: int = setting(
         256, "Pushes that may be stored for one device token.", unit="pushes", minimum=1

@@ -4,6 +4,7 @@ PushError
 ├── ConfigError         a setting is wrong: names the setting and the remedy; exit code 2
 ├── Refusal             a push or a device was refused: carries status and reason
 ├── ProtocolError       the peer broke the protocol: the connection ends, nothing else does
+├── StoreFailed         the durable store cannot be written now: what needs it is refused
 └── Unreachable         a server we were told to talk to does not answer; exit code 2
 """
 
@@ -54,6 +55,10 @@ class ProtocolError(PushError):
     def __init__(self, detail: str, *, status: int = 400) -> None:
         super().__init__(detail)
         self.status = status
+
+
+class StoreFailed(PushError):
+    """The durable store cannot be written; the message says why. It is tried again."""
 
 
 class Unreachable(PushError):

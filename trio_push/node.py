@@ -14,6 +14,7 @@ from trio_push.auth.devices import DeviceAuth
 from trio_push.auth.from_settings import open_api_keys, open_device_auth
 from trio_push.clock import Clock
 from trio_push.config import ServeSettings
+from trio_push.mailbox.journal import Journal, NoJournal
 from trio_push.router.channel import PushChannel
 from trio_push.router.directory import Directory
 from trio_push.router.router import Router
@@ -28,6 +29,7 @@ class Node:
     clock: Clock
     ledger: Ledger
     directory: Directory
+    journal: Journal
     router: Router
     push_channel: PushChannel
     device_auth: DeviceAuth
@@ -38,11 +40,12 @@ class Node:
     phase: str = "starting"
 
     @classmethod
-    def make(cls, settings: ServeSettings, clock: Clock) -> Node:
-        """A node with nothing running yet: see `Router.run`.
+    def make(cls, settings: ServeSettings, clock: Clock, journal: Journal | None = None) -> Node:
+        """A node with nothing running yet: see `Router.run`. Without a journal, memory only.
 
         Raises ConfigError when a file of keys cannot be used.
         """
+        journal = journal or NoJournal()
         ledger = Ledger()
         directory = Directory()
         return cls(
@@ -50,7 +53,8 @@ class Node:
             clock=clock,
             ledger=ledger,
             directory=directory,
-            router=Router(settings, clock, ledger, directory),
+            journal=journal,
+            router=Router(settings, clock, ledger, directory, journal),
             push_channel=PushChannel(),
             device_auth=open_device_auth(settings, clock),
             api_keys=open_api_keys(settings),

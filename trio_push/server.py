@@ -24,7 +24,7 @@ import trio
 from trio_push.banner import Addresses
 from trio_push.capacity import capacity, file_limit, raise_file_limit
 from trio_push.clock import Clock
-from trio_push.config import Address, ServeSettings
+from trio_push.config import MEMORY, SQLITE, Address, ServeSettings
 from trio_push.devices.accept import Acceptor
 from trio_push.devices.ack import AckPage
 from trio_push.devices.admission import Admission
@@ -34,9 +34,12 @@ from trio_push.devices.front import FrontDoor
 from trio_push.devices.heartbeat import Heartbeat
 from trio_push.devices.session import Session
 from trio_push.devices.websocket import EchoTransport, WebSocketTransport
+from trio_push.errors import Refusal
 from trio_push.intake.apns import ApnsIntake
 from trio_push.intake.http1 import WEBSOCKET, Http1Intake
 from trio_push.intake.http2 import Http2Intake
+from trio_push.mailbox.journal import Journal, NoJournal
+from trio_push.mailbox.sqlite import SqliteJournal
 from trio_push.node import Node
 from trio_push.sockets import listen
 from trio_push.tls import dev_context, server_context
@@ -49,6 +52,8 @@ log = structlog.get_logger()
 PROVIDER_GRACE_S = 1.0
 #: time that the API has to finish its last answers
 API_GRACE_S = 1.0
+#: time that the store has, when all else has ended, to write down what it is to keep
+STORE_GRACE_S = 5.0
 
 
 async def serve(
@@ -101,7 +106,7 @@ class Server:
     def __init__(
         self, settings: ServeSettings, clock: Clock, files: ExitStack, *, debug_echo: bool
     ) -> None:
-        self.node = Node.make(settings, clock)
+        self.node = Node.make(settings, clock, _open_journal(settings.store, files))
         self._settings = settings
         self._plain = [_open(address, files) for address in settings.listen]
         self._tls = [_open(address, files) for address in settings.tls_listen]
@@ -205,7 +210,8 @@ class Server:
             await farewell(self.node.directory, self.node.router.delivery, self._settings.drain_s)
             await self._dismiss_providers(deadline)
         finally:
-            self._stop()
+            await self._close_books()
+            self._core.cancel()
 
     async def _dismiss_providers(self, deadline: float) -> None:
         self._front.dismiss_visitors()
@@ -218,12 +224,18 @@ class Server:
             with trio.move_on_after(API_GRACE_S):
                 await self._api_done.wait()
 
-    def _stop(self) -> None:
-        """What is still held is lost; the books are closed."""
-        lost = self.node.router.abandon()
-        books = self.node.ledger.snapshot(self.node.router.held())
-        log.info("stopped", accepted=books["accepted"], ended=books["ended"], lost=lost)
-        self._core.cancel()
+    async def _close_books(self) -> None:
+        """What is still held is written down, or lost; then nothing is left to do."""
+        router = self.node.router
+        lost = router.abandon()
+        try:
+            with trio.move_on_after(STORE_GRACE_S, shield=True):
+                await router.commit()
+        except Refusal as refusal:
+            log.error("store_failed", error=str(refusal))
+        books = self.node.ledger.snapshot(router.held())
+        held = sum(books["open"].values())
+        log.info("stopped", accepted=books["accepted"], ended=books["ended"], held=held, lost=lost)
 
 
 def _open(address: str, files: ExitStack) -> socket.socket:
@@ -232,6 +244,15 @@ def _open(address: str, files: ExitStack) -> socket.socket:
     sock = listen(host, port)
     files.callback(sock.close)
     return sock
+
+
+def _open_journal(store: str, files: ExitStack) -> Journal:
+    """The journal of `--store`; its file is closed with `files`. Raises ConfigError."""
+    if store == MEMORY:
+        return NoJournal()
+    journal = SqliteJournal(store.removeprefix(SQLITE))
+    files.callback(journal.close)
+    return journal
 
 
 def _url(scheme: str, sock: socket.socket) -> str:

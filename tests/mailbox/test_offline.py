@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.fakes import T0, push
+from trio_push.mailbox.journal import NoJournal
 from trio_push.mailbox.offline import Offline
 from trio_push.mailbox.store import Held, Store
 from trio_push.push import Numbered, Push, State
@@ -17,7 +18,7 @@ class Books:
     def __init__(self, per_token: int = 3) -> None:
         self.ledger = Ledger()
         self.store = Store()
-        self.offline = Offline(self.store, self.ledger, per_token=per_token)
+        self.offline = Offline(self.store, self.ledger, NoJournal(), per_token=per_token)
 
     def keep(self, seq: int, push: Push, *, returned: bool = False) -> State:
         state = self.offline.keep(Numbered(seq, push), returned=returned)

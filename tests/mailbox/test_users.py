@@ -3,11 +3,12 @@ from __future__ import annotations
 import pytest
 
 from trio_push.errors import Refusal
+from trio_push.mailbox.journal import NoJournal
 from trio_push.mailbox.users import Users
 
 
 def test_enrol_and_remove() -> None:
-    users = Users(per_user=3)
+    users = Users(NoJournal(), per_user=3)
     users.enrol("alice", "aa")
     users.enrol("alice", "bb")
     users.enrol("alice", "bb")
@@ -22,7 +23,7 @@ def test_enrol_and_remove() -> None:
 
 
 def test_a_token_changes_hands() -> None:
-    users = Users(per_user=3)
+    users = Users(NoJournal(), per_user=3)
     users.enrol("alice", "aa")
     users.enrol("bob", "aa")
     assert users.tokens("alice") == []
@@ -31,7 +32,7 @@ def test_a_token_changes_hands() -> None:
 
 
 def test_bounded() -> None:
-    users = Users(per_user=1)
+    users = Users(NoJournal(), per_user=1)
     users.enrol("alice", "aa")
     with pytest.raises(Refusal, match="as many devices"):
         users.enrol("alice", "bb")

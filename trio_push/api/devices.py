@@ -60,7 +60,7 @@ async def show_device(token: str) -> Response:
 
 @blueprint.put("/v1/devices/<token>")
 @document_response(Device)
-@may_refuse(400)
+@may_refuse(400, 503)
 async def register_device(token: str) -> Response:
     """Register a token again
 
@@ -69,12 +69,13 @@ async def register_device(token: str) -> Response:
     node = current_api().node
     token = parse_token(token)
     node.router.register(token)
+    await node.router.commit()
     return json_response(_device(node, token))
 
 
 @blueprint.delete("/v1/devices/<token>")
 @document_response(Unregistered)
-@may_refuse(400)
+@may_refuse(400, 503)
 async def unregister_device(token: str) -> Response:
     """Unregister a token
 
@@ -83,7 +84,9 @@ async def unregister_device(token: str) -> Response:
     """
     node = current_api().node
     token = parse_token(token)
-    return json_response(Unregistered(token, node.router.unregister(token)))
+    since = node.router.unregister(token)
+    await node.router.commit()
+    return json_response(Unregistered(token, since))
 
 
 def _device(node: Node, token: str) -> Device:

@@ -30,10 +30,13 @@ async def alive() -> Response:
 async def ready() -> Response:
     """Ask whether it takes pushes
 
-    503 while it starts, and from SIGTERM on.
+    503 while it starts, while its store cannot be written, and from SIGTERM on.
     """
-    phase = current_api().node.phase
-    return json_response(Health(phase), 200 if phase == "ready" else 503)
+    node = current_api().node
+    failure = node.journal.failure
+    if node.phase == "ready" and failure is not None:
+        return json_response(Health("store_failed", failure), 503)
+    return json_response(Health(node.phase), 200 if node.phase == "ready" else 503)
 
 
 @blueprint.get("/metrics")

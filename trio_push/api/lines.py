@@ -16,6 +16,7 @@ from trio_push.api.problems import Invalid, problem_of
 from trio_push.api.pusher import Pusher, repeated
 from trio_push.api.requests import decode, line_decoder, single_token
 from trio_push.errors import Refusal
+from trio_push.router.channel import check_kept
 
 if TYPE_CHECKING:
     from trio_push.api.idempotency import Claim
@@ -58,7 +59,19 @@ class Batch:
             raise
         else:
             for row, push, state in zip(self._rows, self._pushes, states, strict=True):
-                self._accept(*row, push, state)
+                self._judge(*row, push, state)
+
+    def _judge(
+        self, number: int, claim: Claim[PushAnswer] | None, push: Push, state: State
+    ) -> None:
+        try:
+            check_kept(state)
+        except Refusal as refusal:
+            if claim is not None:
+                self._pusher.forget(claim)
+            self._refuse(number, refusal)
+        else:
+            self._accept(number, claim, push, state)
 
     def _read(self, line: Line) -> None:
         """Find out what to do with a line: push it, repeat an answer, or refuse it."""

@@ -216,12 +216,13 @@ class Unregistered(msgspec.Struct, frozen=True):
 
 
 class Books(msgspec.Struct, frozen=True, kw_only=True):
-    """Every accepted push, and where it is or how it ended: accepted = ended + open."""
+    """Every push, and where it is or how it ended: accepted + restored = ended + open."""
 
     node: str
     epoch: Annotated[str, Meta(description="Names the store's lifetime: part of event ids.")]
     version: str
     accepted: int
+    restored: Annotated[int, Meta(description="Taken over from a durable store at the start.")]
     open: dict[str, int]
     ended: dict[str, int]
     dropped: Annotated[dict[str, int], Meta(description="Those dropped, by reason.")]
@@ -233,7 +234,10 @@ class Books(msgspec.Struct, frozen=True, kw_only=True):
     ]
 
 
-class Health(msgspec.Struct, frozen=True):
+class Health(msgspec.Struct, omit_defaults=True, frozen=True):
     """How the server is."""
 
-    status: Annotated[str, Meta(description="`ok`, `starting`, `ready` or `draining`.")]
+    status: Annotated[
+        str, Meta(description="`ok`, `starting`, `ready`, `store_failed` or `draining`.")
+    ]
+    detail: Annotated[str | None, Meta(description="Why its store cannot be written.")] = None

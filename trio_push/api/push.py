@@ -95,14 +95,16 @@ async def push_lines() -> Response:
 
 @blueprint.delete("/v1/push/<id>")
 @document_response(Recalled)
-@may_refuse(404)
+@may_refuse(404, 503)
 async def recall(id: str) -> Response:
     """Recall a push
 
     Takes back every push with this id that is delayed, or stored for a device that is not
     there. One that is on its way to its device, or has ended, cannot be recalled.
     """
-    recalled = current_api().node.router.recall(id)
+    router = current_api().node.router
+    recalled = router.recall(id)
+    await router.commit()
     if recalled == 0:
         raise Invalid(f"no push with the id {id!r} is held", status=404)
     return json_response(Recalled(id, recalled))

@@ -26,6 +26,7 @@ from trio_push.api.requests import (
 )
 from trio_push.errors import Refusal
 from trio_push.push import Push, State
+from trio_push.router.channel import check_kept
 from trio_push.wire.reasons import SERVICE_UNAVAILABLE, SHUTDOWN
 from trio_push.wire.tokens import parse_token
 
@@ -65,6 +66,7 @@ class Pusher:
                         f"no acknowledgement within {timeout_s:g} s; the push still waits for one",
                         status=408,
                     )
+        await router.commit()
         outcome = State.ACKNOWLEDGED.outcome
         results = [Result(result.token, outcome) for result in answer.results]
         return msgspec.structs.replace(answer, outcomes={outcome: 1}, results=results)
@@ -144,6 +146,7 @@ class Pusher:
             one = msgspec.structs.replace(push, token=single_token(request))
             self.check(one)
             [state] = await self.submit([one])
+            check_kept(state)
             results = [Result(one.token, state.outcome, state.reason)]
         outcomes = Counter(result.outcome for result in results)
         return PushAnswer(push.id, dict(outcomes), results)
@@ -183,11 +186,15 @@ class Pusher:
             else:
                 pushes.append(one)
         states = await self.submit(pushes)
-        accepted = iter(
-            Result(push.token, state.outcome, state.reason)
-            for push, state in zip(pushes, states, strict=True)
-        )
+        accepted = iter([self._result(*pair) for pair in zip(pushes, states, strict=True)])
         return [refused.get(index) or next(accepted) for index in range(len(tokens))]
+
+    def _result(self, push: Push, state: State) -> Result:
+        try:
+            check_kept(state)
+        except Refusal as refusal:
+            return self._refused(push.token, refusal)
+        return Result(push.token, state.outcome, state.reason)
 
     def _refused(self, token: str, refusal: Refusal) -> Result:
         self.count_refused(refusal)

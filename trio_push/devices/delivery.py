@@ -97,11 +97,15 @@ class Delivery:
         """The device does not take more than it took: keep the rest of the frame, or the push."""
         if connection.mailbox is None:
             self._wait(connection, numbered.seq, Torn(rest, numbered))
-            return State.IN_FLIGHT
-        if connection.mailbox.offer(numbered):
-            return State.QUEUED
-        state = self._offline.keep(numbered)
-        return State.DROPPED_MAILBOX_FULL if state is State.DISCARDED else state
+            state = State.IN_FLIGHT
+        elif connection.mailbox.offer(numbered):
+            state = State.QUEUED
+        else:
+            state = self._offline.keep(numbered)
+            return State.DROPPED_MAILBOX_FULL if state is State.DISCARDED else state
+        if numbered.promised:
+            self._offline.entrust(numbered)
+        return state
 
     def whisper(self, connection: Connection, data: bytes) -> None:
         """Write what is no push (a comment, a retry) unless something waits already."""
@@ -208,6 +212,8 @@ class Delivery:
                 mailbox.torn = None
                 if torn.numbered is not None:
                     state = self.arrived(connection.token, torn.numbered, torn.outcome)
+                    if torn.numbered.promised and state is torn.outcome:
+                        self._offline.forget(torn.numbered)
                     self._ledger.move(State.IN_FLIGHT, state)
         except WOULD_BLOCK:
             return False
@@ -224,6 +230,8 @@ class Delivery:
         while (numbered := mailbox.take()) is not None:
             if numbered.push.expired(now):
                 self._ledger.move(State.QUEUED, State.EXPIRED)
+                if numbered.promised:
+                    self._offline.forget(numbered)
                 continue
             self._ledger.move(State.QUEUED, State.IN_FLIGHT)
             self._fly(connection, mailbox, numbered, State.DELIVERED_LIVE)
@@ -237,7 +245,8 @@ class Delivery:
             self._offline.take(held, State.IN_FLIGHT)
             waited = held.seq < mailbox.opened_at
             outcome = State.DELIVERED_ON_CONNECT if waited else State.DELIVERED_LIVE
-            self._fly(connection, mailbox, Numbered(held.seq, held.push), outcome)
+            numbered = Numbered(held.seq, held.push, promised=True)
+            self._fly(connection, mailbox, numbered, outcome)
             return True
         if mailbox.replay:
             missed = mailbox.replay.popleft()

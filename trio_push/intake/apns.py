@@ -12,7 +12,8 @@ from typing import NamedTuple
 from trio_push.auth.apikey import shown_key
 from trio_push.errors import Refusal
 from trio_push.node import Node
-from trio_push.push import Push
+from trio_push.push import Push, State
+from trio_push.router.channel import check_kept
 from trio_push.wire.apns import PushRefused, read_push
 from trio_push.wire.apns_response import response_body
 from trio_push.wire.page import AnyRequest
@@ -55,13 +56,24 @@ class ApnsIntake:
         if not pushes:
             return answers
         try:
-            await self._node.push_channel.submit(pushes)
+            states = iter(await self._node.push_channel.submit(pushes))
         except Refusal as refusal:
             return [
                 self._refuse(refusal, answer.apns_id.decode()) if answer.status == 200 else answer
                 for answer in answers
             ]
-        return answers
+        return [
+            self._judge(answer, next(states)) if answer.status == 200 else answer
+            for answer in answers
+        ]
+
+    def _judge(self, answer: Answer, state: State) -> Answer:
+        """The answer to a push that was submitted, now that it is known where it got to."""
+        try:
+            check_kept(state)
+        except Refusal as refusal:
+            return self._refuse(refusal, answer.apns_id.decode())
+        return answer
 
     def _read(self, request: AnyRequest, now: float) -> Push:
         push = read_push(

@@ -28,7 +28,7 @@ HELD = (State.STORED, State.DELAYED, State.AWAITING_ACK)
 class Held:
     """One held push: why it is held, its number, and while it is due soon its timer."""
 
-    __slots__ = ("push", "resend_at", "seq", "state", "timer")
+    __slots__ = ("push", "replaces", "resend_at", "seq", "state", "timer")
 
     def __init__(
         self, seq: int, push: Push, state: State = State.STORED, *, resend_at: float = 0.0
@@ -40,6 +40,8 @@ class Held:
         self.state = state
         #: epoch seconds at which a push that AWAITING_ACK is sent again
         self.resend_at = resend_at
+        #: an older push was put out for it
+        self.replaces = False
         self.timer: Timer | None = None
 
     @property

@@ -1,15 +1,20 @@
-"""Which devices belong to which user. Pure; filled when devices connect, asked by the API."""
+"""Which devices belong to which user: told when devices connect, asked by the API.
+
+The journal knows it too, so that an earlier run's devices are known before they come back.
+"""
 
 from __future__ import annotations
 
 from trio_push.errors import Refusal
+from trio_push.mailbox.journal import Journal
 from trio_push.wire.reasons import TOO_MANY_DEVICES
 
 
 class Users:
     """User → device tokens, in order of coming; each token belongs to one user at most."""
 
-    def __init__(self, *, per_user: int) -> None:
+    def __init__(self, journal: Journal, *, per_user: int) -> None:
+        self._journal = journal
         self._per_user = per_user
         self._tokens: dict[str, dict[str, None]] = {}
         self._user: dict[str, str] = {}
@@ -25,6 +30,11 @@ class Users:
         if len(tokens) >= self._per_user:
             raise Refusal(TOO_MANY_DEVICES)
         self.remove(token)
+        self.restore(user, token)
+        self._journal.enrol(user, token)
+
+    def restore(self, user: str, token: str) -> None:
+        """The token, which is nobody's, was the user's in an earlier run."""
         self._tokens.setdefault(user, {})[token] = None
         self._user[token] = user
 
@@ -32,6 +42,7 @@ class Users:
         user = self._user.pop(token, None)
         if user is None:
             return
+        self._journal.leave(token)
         tokens = self._tokens[user]
         del tokens[token]
         if not tokens:

@@ -12,11 +12,20 @@ import trio
 
 from trio_push.errors import Refusal
 from trio_push.push import Push, State
-from trio_push.wire.reasons import SHUTDOWN
+from trio_push.wire.reasons import SERVICE_UNAVAILABLE, SHUTDOWN
 
 #: submissions, each one read from one provider's connection. Beyond it providers wait: at
 #: 25 µs a push this is a few tens of milliseconds of work.
 CAPACITY = 1024
+
+
+def check_kept(state: State) -> None:
+    """Raise Refusal(SERVICE_UNAVAILABLE) for a push that was lost before it was promised.
+
+    The store could not be written. To be asked of each state that `submit` returns.
+    """
+    if state is State.LOST:
+        raise Refusal(SERVICE_UNAVAILABLE, "the store cannot be written now: send it again")
 
 
 class Submission:
@@ -61,7 +70,8 @@ class PushChannel:
     async def submit(self, pushes: Sequence[Push]) -> list[State]:
         """Hand in pushes and wait until each is where the reply promises it to be.
 
-        Returns a State per push, in order. Raises Refusal(SHUTDOWN) once closed. Cancelled
+        Returns a State per push, in order; LOST for one that is to be refused: see
+        `check_kept`. Raises Refusal(SHUTDOWN) once closed. Cancelled
         while it waits for room, nothing was accepted; cancelled later, all of it was.
         """
         if self._closed:

@@ -61,7 +61,7 @@ class Delay:
 
     def hold(self, held: Held) -> None:
         """Take a push into the store until its `not_before`."""
-        self._store.put(held)
+        self._offline.hold(held)
         imminent = held.push.not_before - self._clock.wall() <= 2 * TICK_S
         if imminent and self.timers < MAX_TIMERS:
             self._start_timer(held)

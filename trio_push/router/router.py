@@ -6,7 +6,6 @@ every push of it is where the reply promises. It never waits for a device.
 
 from __future__ import annotations
 
-import secrets
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,13 +21,16 @@ from trio_push.devices.connection import Connection, Transport
 from trio_push.devices.delivery import Delivery, DeviceGone
 from trio_push.errors import Refusal
 from trio_push.mailbox.history import History, Missed
+from trio_push.mailbox.journal import Journal
 from trio_push.mailbox.offline import Offline
 from trio_push.mailbox.store import Held, Store
 from trio_push.mailbox.users import Users
 from trio_push.push import MARK_READ, Numbered, Push, State
 from trio_push.router.channel import Submission
+from trio_push.router.committer import Committer
 from trio_push.router.delay import Delay
 from trio_push.router.directory import Directory
+from trio_push.router.restore import restore
 from trio_push.sockets import WOULD_BLOCK
 from trio_push.watch.ledger import Ledger
 from trio_push.wire.close_codes import REPLACED, UNREGISTERED
@@ -45,23 +47,32 @@ class Router:
     """Routes the pushes of one node. `run` owns every task that it starts."""
 
     def __init__(
-        self, settings: ServeSettings, clock: Clock, ledger: Ledger, directory: Directory
+        self,
+        settings: ServeSettings,
+        clock: Clock,
+        ledger: Ledger,
+        directory: Directory,
+        journal: Journal,
     ) -> None:
         #: names this store's lifetime in event ids: another epoch, another sequence
-        self.epoch = secrets.token_hex(4)
+        self.epoch = journal.epoch
         self._store_total = settings.store_total
         self._default_ttl_s = settings.default_ttl_s
         self._clock = clock
         self._ledger = ledger
         self._directory = directory
+        self._journal = journal
         self._store = Store()
-        self._offline = Offline(self._store, ledger, per_token=settings.store_per_token)
-        self.users = Users(per_user=settings.devices_per_user)
-        self._history = History(per_token=settings.history_per_token, total=settings.history_total)
+        self._offline = Offline(self._store, ledger, journal, per_token=settings.store_per_token)
+        self._committer = Committer(journal, self._offline, directory)
+        self.users = Users(journal, per_user=settings.devices_per_user)
+        self._seq = journal.seq
+        self._history = History(
+            per_token=settings.history_per_token, total=settings.history_total, floor=self._seq
+        )
         self._delay = Delay(clock, self._offline, self._release, self._resend)
         #: set when a push with the id is acknowledged
         self._acknowledged: dict[str, list[trio.Event]] = {}
-        self._seq = 0
         self.delivery = Delivery(
             clock=clock,
             ledger=ledger,
@@ -81,9 +92,12 @@ class Router:
     ) -> None:
         """Route until the push channel is closed, then go on releasing and draining.
 
-        Ends by being cancelled.
+        First it takes over what the journal has from earlier runs. Ends by being cancelled.
         """
+        now = self._clock.wall()
+        await restore(self._journal, self._offline, self._directory, self.users, now)
         async with trio.open_nursery() as nursery:
+            await nursery.start(self._committer.run, lambda: self._seq)
             await nursery.start(self.delivery.run)
             await nursery.start(self._delay.run)
             task_status.started()
@@ -104,7 +118,12 @@ class Router:
                     await trio.lowlevel.checkpoint()
 
     def _settle(self, submission: Submission) -> int:
-        submission.settle([self.route(push) for push in submission.pushes])
+        recorded = self._journal.recorded
+        outcomes = [self.route(push) for push in submission.pushes]
+        if self._journal.recorded == recorded:
+            submission.settle(outcomes)
+        else:
+            self._committer.settle(submission, outcomes)
         return len(submission.pushes)
 
     # -- one push
@@ -123,12 +142,12 @@ class Router:
         self._ledger.enter(state)
         return state
 
-    def _place(self, push: Push) -> State:
+    def _place(self, push: Push, *, promised: bool = False) -> State:
         """Bring a push that is due to its device or into the store."""
         if push.wants_ack and self._offline.is_full(push.token):
             return State.DROPPED_MAILBOX_FULL
         self._seq += 1
-        numbered = Numbered(self._seq, push)
+        numbered = Numbered(self._seq, push, promised or push.wants_ack)
         connection = self._directory.get(push.token)
         if connection is not None:
             try:
@@ -140,13 +159,14 @@ class Router:
     def _release(self, held: Held) -> None:
         """A held push is due."""
         push = held.push
-        self._store.remove(held)
-        state = State.EXPIRED if push.expired(self._clock.wall()) else self._place(push)
+        self._offline.release(held)
+        is_late = push.expired(self._clock.wall())
+        state = State.EXPIRED if is_late else self._place(push, promised=True)
         self._ledger.move(State.DELAYED, state)
 
     def _resend(self, held: Held) -> None:
         """No acknowledgement came in time: send the push anew, or wait for its device."""
-        self._store.remove(held)
+        self._offline.release(held)
         self._ledger.move(State.AWAITING_ACK, self._place(held.push))
 
     # -- one push for all
@@ -156,17 +176,25 @@ class Router:
 
         Each of them counts as one accepted push. Cancelled, it has reached some of them.
         """
-        counts: Counter[State] = Counter()
+        delivered = 0
+        queued: list[Push] = []
+        states: list[State] = []
         connections = self._directory.connections()
         for start in range(0, len(connections), SLICE):
-            self._broadcast_slice(push, connections[start : start + SLICE], counts)
+            some = connections[start : start + SLICE]
+            delivered += self._broadcast_slice(push, some, queued, states)
             await trio.lowlevel.checkpoint()
-        return counts
+        if queued:
+            states = await self._committer.committed(queued, states)
+        return Counter(states) + Counter({State.DELIVERED_LIVE: delivered})
 
     def _broadcast_slice(
-        self, push: Push, connections: list[Connection], counts: Counter[State]
-    ) -> None:
-        """Encode once per transport and write to each device; the hot loop of a fan-out."""
+        self, push: Push, connections: list[Connection], queued: list[Push], states: list[State]
+    ) -> int:
+        """Encode once per transport and write to each device; the hot loop of a fan-out.
+
+        Returns to how many it was delivered; adds the pushes of those who did not take it.
+        """
         # A number per slice, so that pushes routed between two slices keep their order.
         self._seq += 1
         everyones = Numbered(self._seq, push)
@@ -193,12 +221,14 @@ class Router:
                 rest = frame[taken:]
             else:
                 rest = frame
-            own = Numbered(self._seq, msgspec.structs.replace(push, token=connection.token))
-            state = self.delivery.queue(connection, own, rest)
+            own = msgspec.structs.replace(push, token=connection.token)
+            numbered = Numbered(self._seq, own, own.wants_ack)
+            state = self.delivery.queue(connection, numbered, rest)
             self._ledger.enter(state)
-            counts[state] += 1
+            queued.append(own)
+            states.append(state)
         self._ledger.enter(State.DELIVERED_LIVE, delivered)
-        counts[State.DELIVERED_LIVE] += delivered
+        return delivered
 
     # -- devices
 
@@ -219,7 +249,7 @@ class Router:
             greeting, missed = self._greet(connection, cursor, mark)
         for held in self._store.of(connection.token, State.AWAITING_ACK):
             if self._offline.take(held, State.STORED):
-                self._store.put(Held(held.seq, held.push))
+                self._offline.hold(Held(held.seq, held.push))
         # None of this waits: what is pushed from now on comes after it, and nothing twice.
         self.delivery.catch_up(connection, self._seq, greeting, missed.events)
         return mark
@@ -277,7 +307,8 @@ class Router:
 
     def acknowledge_until(self, token: str, seq: int) -> None:
         """The device has every event up to this number."""
-        for held in self._store.of(token, State.AWAITING_ACK):
+        # Among those stored too: a crash may have come between the delivery and its record.
+        for held in self._store.of(token, State.STORED, State.AWAITING_ACK):
             if held.seq <= seq:
                 self._acknowledge(held)
 
@@ -323,7 +354,8 @@ class Router:
         return len(self._store.of(token, State.DELAYED))
 
     def check_room(self, push: Push) -> None:
-        """Raise Refusal when the push would have to be held and no more may be."""
+        """Raise Refusal when the push would have to be held and cannot be."""
+        self._committer.check(push)
         if len(self._store) < self._store_total:
             return
         absent = self._directory.get(push.token) is None
@@ -331,10 +363,13 @@ class Router:
             detail = f"{self._store_total} pushes are held, the most this node takes"
             raise Refusal(SERVICE_UNAVAILABLE, detail, retry_after_s=ROOM_RETRY_AFTER_S)
 
+    async def commit(self) -> None:
+        """Wait until what was done so far outlives the process, if it is to; or Refusal."""
+        await self._committer.commit()
+
     def abandon(self) -> int:
-        """The node stops and nobody will deliver what it holds: it is lost, and said to be."""
-        everything = self._store.everything()
-        return sum(self._offline.take(held, State.LOST) for held in everything)
+        """The node stops. Without a journal what it holds is lost, and said to be: how much."""
+        return self._offline.abandon()
 
     def unregister(self, token: str) -> int:
         """Refuse the token from now on, drop its device, recall what waits for it.
@@ -342,6 +377,7 @@ class Router:
         Returns since when it is unregistered, in epoch milliseconds.
         """
         since = self._directory.unregister(token, int(self._clock.wall() * 1000))
+        self._journal.unregister(token, since)
         connection = self._directory.get(token)
         if connection is not None:
             self.delivery.disconnect(connection, UNREGISTERED)
@@ -354,6 +390,7 @@ class Router:
     def register(self, token: str) -> None:
         """Accept the token again."""
         self._directory.register(token)
+        self._journal.register(token)
 
     def held(self) -> dict[State, int]:
         """What really lies in the rooms, for the books to be compared with."""

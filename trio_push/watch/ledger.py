@@ -17,15 +17,18 @@ _OPEN = [state for state in State if state.is_open]
 class Ledger:
     """Counts of one node since it started.
 
-    `accepted = ended + open` holds at every moment because a push only ever enters and moves.
+    `accepted + restored = ended + open` holds at every moment because a push only ever enters
+    and moves.
     Whether the open counts are true is shown by comparing them with what really lies in the
     rooms: see `snapshot`.
     """
 
-    __slots__ = ("accepted", "counts", "refused")
+    __slots__ = ("accepted", "counts", "refused", "restored")
 
     def __init__(self) -> None:
         self.accepted = 0
+        #: pushes that an earlier run of the server had accepted and left in a durable store
+        self.restored = 0
         #: pushes now in (open) or ended in each state, by State
         self.counts = [0] * len(State)
         #: refused requests by reason; they were never accepted and are not in the balance
@@ -35,6 +38,11 @@ class Ledger:
         """Accept `n` pushes straight into `state`."""
         self.accepted += n
         self.counts[state] += n
+
+    def restore(self, state: State) -> None:
+        """Take over a push in the open state that an earlier run left it in."""
+        self.restored += 1
+        self.counts[state] += 1
 
     def move(self, source: State, target: State, n: int = 1) -> None:
         """Move `n` pushes from the open state `source` to `target`."""
@@ -65,9 +73,11 @@ class Ledger:
         total = sum(counts)
         return {
             "accepted": self.accepted,
+            "restored": self.restored,
             "open": open_,
             "ended": ended,
             "dropped": dropped,
             "refused": dict(self.refused),
-            "balanced": self.accepted == total and all(counts[s] == held[s] for s in _OPEN),
+            "balanced": self.accepted + self.restored == total
+            and all(counts[s] == held[s] for s in _OPEN),
         }
