@@ -13,27 +13,29 @@ from h2.connection import H2Connection
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.fakes import push
 from tests.serving import Peer, bounded, request, serving
 from trio_push.server import Server
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 
-def _http2_head() -> bytes:
+def http2_head(path: str) -> bytes:
     """What a decent client begins with: preface, settings and one request."""
     client = H2Connection()
     client.initiate_connection()
-    fields = [(":method", "GET"), (":scheme", "http"), (":authority", "x"), (":path", "/healthz")]
+    fields = [(":method", "GET"), (":scheme", "http"), (":authority", "x"), (":path", path)]
     client.send_headers(1, fields, end_stream=True)
     return client.data_to_send()
 
 
-HTTP2_HEAD = _http2_head()
 #: beginnings that lead far into each protocol
 HEADS = [
     b"",
     PREFACE,
-    HTTP2_HEAD,
+    http2_head("/healthz"),
+    http2_head("/events?token=aa"),
+    http2_head("/events?token=bb"),
     request("POST", "/3/device/aa", b"x"),
     request("POST", "/3/device/aa", b"x")[:-1],
     request("GET", "/events?token=aa"),
@@ -73,6 +75,13 @@ async def talk(server: Server, listener: Listener, trust: ssl.SSLContext, words:
                 await peer.read_to_end()
 
 
+async def broadcast_on(server: Server) -> None:
+    """So that whoever became a device is written to at any moment."""
+    while True:
+        await trio.lowlevel.checkpoint()
+        await server.node.router.broadcast(push(b"x" * 1000, token="", ttl_s=0))
+
+
 @pytest.mark.parametrize("listener", ["plain", "tls", "inside tls"])
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(talks=talks)
@@ -80,9 +89,12 @@ def test_garbage(
     listener: Listener, talks: Sequence[Talk], tls: dict[str, Any], trust: ssl.SSLContext
 ) -> None:
     async def run() -> None:
-        async with bounded(), serving(**tls) as server, trio.open_nursery() as nursery:
-            for words in talks:
-                nursery.start_soon(talk, server, listener, trust, words)
+        async with bounded(), serving(**tls) as server, trio.open_nursery() as pushing:
+            pushing.start_soon(broadcast_on, server)
+            async with trio.open_nursery() as nursery:
+                for words in talks:
+                    nursery.start_soon(talk, server, listener, trust, words)
+            pushing.cancel_scope.cancel()
 
     trio.run(run)
 
