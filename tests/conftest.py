@@ -29,6 +29,7 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("trio-push")
 
 JS_PACKAGES = Path(__file__).parent / "interop" / "js" / "node_modules"
+AUTOBAHN = Path(__file__).parent / "interop" / ".autobahn"
 
 
 class Tool(NamedTuple):
@@ -40,6 +41,7 @@ class Tool(NamedTuple):
 
 
 TOOLS = {
+    "autobahn": Tool(".ci/install-autobahn", (str(AUTOBAHN / "bin" / "wstest"),)),
     "chromium": Tool("apt install chromium", ("chromium", "chromium-browser", "google-chrome")),
     "curl": Tool("apt install curl", ("curl",)),
     "go": Tool("apt install golang-go", ("go",)),

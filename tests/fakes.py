@@ -62,21 +62,26 @@ class FakeDevice(Connection):
 
     def fields(self, name: bytes, event: bytes | None = None) -> list[bytes]:
         """The values of a field in every whole event of that name (None: without one)."""
+        return [value for at, value in self._blocks(name) if at == event]
+
+    def _blocks(self, field: bytes = b"data") -> list[tuple[bytes | None, bytes]]:
+        """The values of a field in every whole event, each with the name of its event."""
         found = []
         for block in self.taken.split(b"\n\n")[:-1]:
             fields = [line.partition(b": ")[::2] for line in block.split(b"\n")]
-            if dict(fields).get(b"event") == event:
-                found += [value for key, value in fields if key == name]
+            name = dict(fields).get(b"event")
+            found += [(name, value) for key, value in fields if key == field]
         return found
 
     @property
     def events(self) -> list[bytes]:
-        """The data of every whole event that the device has."""
-        return self.fields(b"data")
+        """The data of every push that the device has whole."""
+        ours = (b"sync_result", b"mark_read")
+        return [data for name, data in self._blocks() if name not in ours]
 
     @property
     def seqs(self) -> list[int]:
-        return [int(event_id.rpartition(b":")[2]) for event_id in self.fields(b"id")]
+        return [int(event_id.rpartition(b":")[2]) for _, event_id in self._blocks(b"id")]
 
 
 def push(payload: bytes = b"x", token: str = "aa", ttl_s: float = 3600, **more: object) -> Push:

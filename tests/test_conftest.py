@@ -81,4 +81,4 @@ def test_ci_installs_every_tool() -> None:
     for name, tool in TOOLS.items():
         command = tool.install.removeprefix("apt install ")
         for word in [command] if command.startswith("npm") else command.split():
-            assert re.search(rf"\b{re.escape(word)}\b", script), f"{name}: {word}"
+            assert re.search(rf"(?<!\w){re.escape(word)}(?!\w)", script), f"{name}: {word}"

@@ -181,7 +181,7 @@ class ServeSettings:
     )
     keepalive_s: float = setting(
         30 * SECONDS,
-        "Time between keep-alive comments on a device's stream; 0 sends none. Many proxies "
+        "Time between comments or pings that keep a device's stream alive; 0: none. Many proxies "
         "close a stream that is silent for 60s.",
         unit="s",
     )

@@ -144,7 +144,7 @@ class Server:
             "head_timeout_s": settings.head_timeout_s,
             "idle_timeout_s": settings.idle_timeout_s,
         }
-        front = FrontDoor(
+        return FrontDoor(
             self.node,
             Http1Intake(intake, pages, websockets=websockets.keys(), **patience),
             Http2Intake(intake, pages, **patience),
@@ -153,8 +153,6 @@ class Server:
             self._expiry,
             websockets,
         )
-        session.admit = front.admit_late
-        return front
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled, or until `drain` is through."""

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
-import jwt as pyjwt
 import orjson
 import pytest
 import trio
-from trio_websocket import ConnectionClosed, WebSocketConnection, open_websocket_url
+from trio_websocket import WebSocketConnection, open_websocket_url
 
-from tests.serving import Peer, serving, settle
+from tests.serving import serving, settle
 from trio_push.push import Push, State
 from trio_push.server import Server
-
-SECRET = "s" * 32
 
 
 def stored(payload: bytes, token: str = "aa", **more: Any) -> Push:
@@ -147,62 +143,3 @@ async def test_nonsense_is_answered_and_harms_nothing() -> None:
             assert (answer["type"], answer["code"]) == ("error", code)
         await push(server, stored(b"1"))
         assert await ids(websocket, 1) == ["1"]
-
-
-@pytest.fixture
-def auth(tmp_path: Path) -> dict[str, Any]:
-    (tmp_path / "key").write_text(SECRET)
-    return {"device_auth": "jwt", "jwt_key": str(tmp_path / "key")}
-
-
-def token_of(**claims: Any) -> str:
-    return pyjwt.encode(claims, SECRET, "HS256")
-
-
-async def test_proving_who_it_is_in_the_first_message(auth: dict[str, Any]) -> None:
-    async with serving(sound=False, **auth) as server, device(server, "token=aa") as websocket:
-        await push(server, stored(b"1"))
-        await say(websocket, type="ack", notification_id="1")
-        assert (await hear(websocket))["code"] == "auth_required"
-        assert len(server.node.directory) == 0
-        await say(websocket, type="auth", token=token_of(sub="aa", user="alice"))
-        assert await hear(websocket) == {"type": "auth_result", "ok": True}
-        assert await ids(websocket, 1) == ["1"]
-        assert server.node.router.users.tokens("alice") == ["aa"]
-
-
-@pytest.mark.parametrize("shown", ["nonsense", token_of(sub="bb"), token_of(sub="aa", exp=1)])
-async def test_failing_to(auth: dict[str, Any], shown: str) -> None:
-    async with serving(sound=False, **auth) as server, device(server, "token=aa") as websocket:
-        await say(websocket, type="auth", token=shown)
-        with pytest.raises(ConnectionClosed) as closed:
-            await websocket.get_message()
-        assert closed.value.reason is not None
-        assert closed.value.reason.code == 4502
-        await settle(lambda: not server._front.visitors)
-        assert not server._front._unproved
-
-
-async def test_who_never_proves_it_is_let_go(auth: dict[str, Any]) -> None:
-    async with (
-        serving(sound=False, head_timeout_s=0.3, **auth) as server,
-        device(server, "token=aa") as websocket,
-    ):
-        with trio.fail_after(10), pytest.raises(ConnectionClosed) as closed:
-            await websocket.get_message()
-        assert closed.value.reason is not None
-        assert closed.value.reason.code == 4502
-        await settle(lambda: not server._front.visitors)
-
-
-async def test_a_refused_jwt_in_the_request_is_an_http_answer(auth: dict[str, Any]) -> None:
-    async with serving(sound=False, **auth) as server, Peer.connected(server) as peer:
-        answer = await peer.request(
-            "GET",
-            "/ws?token=aa&access_token=nonsense",
-            connection="Upgrade",
-            upgrade="websocket",
-            sec_websocket_version="13",
-            sec_websocket_key="dGhlIHNhbXBsZSBub25jZQ==",
-        )
-        assert answer.status == 401

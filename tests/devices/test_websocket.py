@@ -35,7 +35,7 @@ class Device(FrameProtocol):
 
     def say(self, *frames: bytes) -> None:
         """Send frames; the server acts on them at once."""
-        self.connection.heard(b"".join(frames))
+        self.connection._transport.heard(self.connection, b"".join(frames))
 
     def tell(self, message: dict[str, Any]) -> None:
         self.say(self.send_data(json.dumps(message)))
@@ -360,7 +360,7 @@ async def test_answers_wait_behind_the_push_that_is_being_sent(
     narrow.room = 10
     states = await node.push_channel.submit([push(b"one"), push(b"two")])
     assert states == [State.IN_FLIGHT, State.QUEUED]
-    narrow.heard(b"\x89\x81\0\0\0\0p")
+    narrow._transport.heard(narrow, b"\x89\x81\0\0\0\0p")
     narrow.make_room(None)
     await wait_all_tasks_blocked()
     (_, one), pong, (_, two) = narrow.frames()
@@ -373,10 +373,10 @@ async def test_one_that_asks_on_and_takes_no_answer_is_cut(
     autojump_clock: MockClock, node: Node, narrow: Narrow
 ) -> None:
     for _ in range(MAX_ANSWERS // 127):
-        narrow.heard(b"\x89\xfd\0\0\0\0" + b"p" * 125)
+        narrow._transport.heard(narrow, b"\x89\xfd\0\0\0\0" + b"p" * 125)
     assert not narrow.closed
     for _ in range(2):
-        narrow.heard(b"\x89\xfd\0\0\0\0" + b"p" * 125)
+        narrow._transport.heard(narrow, b"\x89\xfd\0\0\0\0" + b"p" * 125)
     assert narrow.closed
     assert node.router.delivery.cut_slow == 1
 
@@ -440,6 +440,19 @@ async def test_whatever_it_says_is_a_sign_of_life(
         device.say(b"\x80abcd")
     assert not device.connection.closed
     assert {opcode for opcode, _ in device.hear()} == {Opcode.PING}
+
+
+async def test_an_answer_may_take_two_seconds_however_often_it_is_asked(
+    autojump_clock: MockClock, node: Node, nursery: trio.Nursery, connect: Connect
+) -> None:
+    heartbeat = Heartbeat(node.router.delivery, 0.1)
+    nursery.start_soon(heartbeat.run)
+    device = connect()
+    heartbeat.add(device.connection)
+    await trio.sleep(1.9)
+    assert not device.connection.closed
+    await trio.sleep(0.5)
+    assert device.connection.closed
 
 
 async def test_event_streams_need_not_say_anything(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import ssl
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,9 +14,10 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 from wsproto.frame_protocol import FrameProtocol, Opcode
 
+from tests.auth.issuer import DEVICE, key_file, token
 from tests.fakes import push
 from tests.serving import Peer, Response, nothing_left, request, serving, settle
-from trio_push.devices import farewell
+from trio_push.devices import expiry, farewell
 from trio_push.devices.connection import Connection
 from trio_push.push import State
 from trio_push.server import Server
@@ -278,3 +281,111 @@ async def test_there_is_no_echo_unless_asked_for() -> None:
     async with serving() as server, Peer.connected(server) as peer:
         await peer.send(UPGRADE.replace(b"/ws", b"/echo"))
         assert (await peer.response()).status == 404
+
+
+# -- who shows its JWT in the first message
+
+
+@pytest.fixture
+def auth(tmp_path: Path) -> dict[str, object]:
+    """Settings of a server that asks devices for a JWT."""
+    key = tmp_path / "key"
+    key.write_bytes(key_file("HS256"))
+    return {"device_auth": "jwt", "jwt_key": str(key)}
+
+
+def jwt(for_s: float = 60) -> bytes:
+    return token(exp=time.time() + for_s)
+
+
+def auth_message(device: Device, jwt: bytes) -> bytes:
+    return bytes(device.frames.send_data(json.dumps({"type": "auth", "token": jwt.decode()})))
+
+
+NAMELESS = UPGRADE.replace(b"?token=aa", b"")
+
+
+@pytest.mark.parametrize("cut", [0, 1, 20, None])
+async def test_by_the_first_message(auth: dict[str, object], cut: int | None) -> None:
+    async with serving(sound=False, **auth) as server, Peer.connected(server) as peer:
+        device = Device(peer)
+        message = auth_message(device, jwt()) + PING
+        await peer.send(NAMELESS + message[:cut])
+        assert (await peer.response()).status == 101
+        assert len(server.node.directory) == (cut is None)
+        if cut is not None:
+            await peer.send(message[cut:])
+        assert await device.hear() == (Opcode.TEXT, '{"type":"auth_result","ok":true}')
+        assert await device.hear() == (Opcode.PONG, b"early")
+        assert server.node.directory.get(DEVICE) is not None
+        await device.leave()
+
+
+@pytest.mark.parametrize("where", ["query", "header"])
+async def test_with_the_handshake(auth: dict[str, object], where: str) -> None:
+    handshake = (
+        UPGRADE.replace(b"=aa", b"=" + jwt())
+        if where == "query"
+        else NAMELESS[:-2] + b"Authorization: Bearer " + jwt() + b"\r\n\r\n"
+    )
+    async with serving(sound=False, **auth) as server, Peer.connected(server) as peer:
+        device = await Device.upgraded(peer, handshake)
+        assert await device.is_alive()
+        assert server.node.directory.get(DEVICE) is not None
+        await device.leave()
+
+
+@pytest.mark.parametrize(
+    ("handshake", "first", "close"),
+    [
+        (NAMELESS, "auth", (4502, "InvalidAccessToken")),
+        (UPGRADE, "right", (4502, "Forbidden")),
+        (NAMELESS, "gone", (4501, "Unregistered")),
+        (NAMELESS, "full", (1013, "ServiceUnavailable")),
+        (NAMELESS, "ping", (4502, "MissingAccessToken")),
+        (NAMELESS, "fault", (4502, "MissingAccessToken")),
+    ],
+)
+async def test_refused_at_the_first_message(
+    auth: dict[str, object], handshake: bytes, first: str, close: tuple[int, str]
+) -> None:
+    async with serving(sound=False, **auth, max_connections=1) as server:
+        async with Peer.connected(server) as peer:
+            device = await Device.upgraded(peer, handshake)
+            if first == "gone":
+                server.node.router.unregister(DEVICE)
+            if first == "full":
+                server._admission._max_connections = 0
+            right = auth_message(device, jwt())
+            says = {"auth": auth_message(device, b"a.b.c"), "ping": PING, "fault": b"\x83\0"}
+            await device.say(says.get(first, right))
+            assert await device.hear() == (Opcode.CLOSE, close)
+            assert await peer.read_to_end() == b""
+            assert len(server.node.directory) == 0
+        await settle(lambda: nothing_left(server))
+
+
+@pytest.mark.parametrize("half", [b"", b"\x81"])
+async def test_the_first_message_must_come_within_the_head_timeout(
+    auth: dict[str, object], mock_clock: MockClock, half: bytes
+) -> None:
+    async with (
+        serving(sound=False, head_timeout_s=10, **auth) as server,
+        Peer.connected(server) as peer,
+    ):
+        await Device.upgraded(peer, NAMELESS)
+        await peer.send(half)
+        await settle(lambda: len(server._front.visitors) == 1)
+        mock_clock.jump(10)
+        await settle(lambda: nothing_left(server))
+        assert await peer.read_to_end() == b""
+
+
+async def test_its_jwt_expires(auth: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(expiry, "TICK_S", 0.01)
+    settings = {**auth, "auth_leeway_s": 0}
+    async with serving(sound=False, **settings) as server, Peer.connected(server) as peer:
+        device = await Device.upgraded(peer, NAMELESS)
+        await device.say(auth_message(device, jwt(for_s=1)))
+        assert (await device.hear())[0] is Opcode.TEXT
+        assert await device.hear() == (Opcode.CLOSE, (4003, "auth_expired"))

@@ -5,15 +5,20 @@ from __future__ import annotations
 import re
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import pytest
 
 from trio_push.config import MAX_TTL_S, ServeSettings
+from trio_push.devices.heartbeat import LEAST_SILENCE_S
+from trio_push.devices.websocket import Limits
+from trio_push.mailbox.mailbox import MAX_ANSWERS
 from trio_push.push import State
 from trio_push.settings import Setting, settings_of
 from trio_push.swarm.settings import SwarmSettings
 from trio_push.watch.metrics import METRICS
+from trio_push.wire.close_codes import CLOSE_CODES
+from trio_push.wire.messages import ERROR_CODES, FromDevice, FromServer
 from trio_push.wire.reasons import REASONS
 
 ROOT = Path(__file__).parent.parent.parent
@@ -93,6 +98,44 @@ def test_each_reason_is_listed_with_its_status(reason: Any) -> None:
 def test_no_reason_is_listed_that_is_not_there() -> None:
     listed = re.findall(r"^\| \d{3} \| `(\w+)` \|", reference("apns.md"), re.MULTILINE)
     assert sorted(listed) == sorted(REASONS)
+
+
+def test_the_table_of_close_codes_is_that_of_the_code() -> None:
+    row = r"^\| (\d{4}) \| `(\w+)` \| (yes|no) \| ([^|]+) \|$"
+    listed = re.findall(row, reference("websocket.md"), re.MULTILINE)
+    assert listed == [
+        (str(code), entry.name, "yes" if entry.comes_back else "no", entry.meaning)
+        for code, entry in CLOSE_CODES.items()
+    ]
+
+
+def test_the_table_of_errors_of_messages_is_that_of_the_code() -> None:
+    row = r"^\| `(\w+)` \| ([^|]+) \|$"
+    listed = re.findall(row, reference("websocket.md"), re.MULTILINE)
+    assert listed == [(entry.name, entry.meaning) for entry in ERROR_CODES.values()]
+
+
+@pytest.mark.parametrize(
+    ("section", "kinds"), [("From the server", FromServer), ("From the device", FromDevice)]
+)
+def test_each_message_is_listed_with_its_fields(section: str, kinds: Any) -> None:
+    table = reference("websocket.md").partition(f"### {section}\n")[2].partition("\n#")[0]
+    listed = {
+        name: set(re.findall(r"\w+", fields))
+        for name, fields in re.findall(r"^\| `(\w+)` \| (`[^|]+) \| ", table, re.MULTILINE)
+    }
+    assert listed == {
+        kind.__struct_config__.tag: set(kind.__struct_encode_fields__) for kind in get_args(kinds)
+    }
+
+
+def test_the_limits_of_devices_are_told() -> None:
+    limits = [*Limits(), MAX_ANSWERS]
+    row = r"^\| [^|]+ \| (\d+)[^|]* \| \d{4}"
+    listed = re.findall(row, reference("websocket.md"), re.MULTILINE)
+    assert sorted(map(int, listed)) == sorted(limits)
+    assert LEAST_SILENCE_S == 2
+    assert "two\nseconds of silence" in reference("websocket.md")
 
 
 @pytest.mark.parametrize("state", State, ids=lambda state: state.name)

@@ -90,7 +90,7 @@ class Running:
 
 
 @contextmanager
-def running(tls_dir: Path, **settings: Any) -> Iterator[Running]:
+def running(tls_dir: Path, *, debug_echo: bool = False, **settings: Any) -> Iterator[Running]:
     """A server on free ports, plain and TLS. At the end its books must balance."""
     chosen: dict[str, Any] = {
         "listen": ("127.0.0.1:0",),
@@ -104,7 +104,7 @@ def running(tls_dir: Path, **settings: Any) -> Iterator[Running]:
     stop = trio.Event()
 
     async def main() -> None:
-        async with open_server(ServeSettings(**chosen)) as server:
+        async with open_server(ServeSettings(**chosen), debug_echo=debug_echo) as server:
             started.put(Running(server))
             await stop.wait()
 

@@ -31,6 +31,12 @@ class Talker:
             self._lines.put(line)
         self._lines.put("")
 
+    def tell(self, line: str) -> None:
+        """Give it a line of standard input."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{line}\n")
+        self._process.stdin.flush()
+
     def hear(self, kind: str, *, past: str = "") -> Said:
         """The next thing it says, which must be of that kind; those of kind `past` are skipped."""
         while (said := self._next())["kind"] == past:
@@ -64,7 +70,8 @@ class Talker:
 @contextmanager
 def talking(*command: str | Path, env: dict[str, str]) -> Iterator[Talker]:
     words = [str(word) for word in command]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=env) as process:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(words, stdin=pipe, stdout=pipe, text=True, env=env) as process:
         talker = Talker(process)
         try:
             yield talker

@@ -1,4 +1,4 @@
-"""A page with EventSource in a real browser, from another origin: plain, and HTTP/2 over TLS."""
+"""A page in a real browser, from another origin: EventSource (over TLS, HTTP/2) and WebSocket."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def browsing(chromium: str, profile: Path, url: str) -> Iterator[None]:
 
 
 @pytest.mark.needs("chromium")
-def test_a_page(
+def test_event_sources(
     tool: Callable[[str], str],
     launch: Callable[..., Running],
     page: PageServer,
@@ -156,3 +156,41 @@ def refused(page: PageServer, source: str, status: int, reason: str) -> None:
     page.hear(source, "closed")
     refusal = page.hear(source, "refusal")
     assert (refusal["status"], refusal["body"]["reason"]) == (status, reason)
+
+
+@pytest.mark.needs("chromium")
+def test_websockets(
+    tool: Callable[[str], str],
+    launch: Callable[..., Running],
+    page: PageServer,
+    token: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(farewell, "RETRY_MS", (500, 500))
+    server = launch(keepalive_s=0.1, drain_s=1.0)
+    tokens = {"plain": token, "tls": token[::-1], "gone": "dead", "doomed": "ab"}
+    server.unregister("dead")
+    bases = dict.fromkeys(tokens, server.plain) | {"tls": server.tls}
+    urls = {name: f"{bases[name].replace('http', 'ws')}/ws?token={tokens[name]}" for name in tokens}
+    with browsing(tool("chromium"), tmp_path, f"{page.url}?{urlencode(urls)}"):
+        for source in ("plain", "tls", "doomed"):
+            assert page.hear(source, "open")["extensions"] == ""
+            assert json.loads(page.hear(source, "message")["data"])["code"] == "invalid_json"
+        # Long enough for one that does not answer pings to be given up.
+        server.sleep(2.5)
+        for source in ("plain", "tls"):
+            server.push(tokens[source], '{"mdm": "mágic"}')
+            assert json.loads(page.hear(source, "message")["data"])["data"] == {"mdm": "mágic"}
+        assert page.hear("gone", "close")["code"] == 1006  # a page is not told the status
+        server.unregister("ab")
+        assert closed(page, "doomed") == (4501, "unregistered")
+        server.drain()
+        assert closed(page, "plain") == closed(page, "tls") == (1001, "retry: 500")
+
+
+def closed(page: PageServer, source: str) -> tuple[int, str]:
+    """Code and reason of a connection that was closed as it should be."""
+    told = page.hear(source, "close")
+    assert told["wasClean"]
+    return told["code"], told["reason"]

@@ -55,7 +55,7 @@ def test_the_ledger_is_shown() -> None:
     assert samples["trio_push_ended_total", "delivered", ""] == both
     dropped = samples["trio_push_ended_total", "dropped", "mailbox_full"]
     assert dropped == State.DROPPED_MAILBOX_FULL + 1
-    assert samples["trio_push_devices", "sse"] == 2
+    assert (samples["trio_push_devices", "sse"], samples["trio_push_devices", "ws"]) == (2, 0)
     open_ = sum(value for name, value in samples.items() if name[0] == "trio_push_open")
     ended = sum(value for name, value in samples.items() if name[0] == "trio_push_ended_total")
     assert open_ + ended == samples["trio_push_accepted_total",]

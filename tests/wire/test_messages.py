@@ -19,6 +19,7 @@ from trio_push.wire.messages import (
     FromDevice,
     FromServer,
     MarkRead,
+    ReadElsewhere,
     Sync,
     SyncResult,
     decode,
@@ -39,7 +40,7 @@ FROM_SERVER: dict[bytes, FromServer] = {
     b'{"type":"sync_result","recovered":true,"epoch":"e","from":3,"to":9}': SyncResult(
         recovered=True, epoch="e", from_=3, to=9
     ),
-    b'{"type":"mark_read","notification_id":"a"}': MarkRead("a"),
+    b'{"type":"mark_read","notification_id":"a","seq":5}': ReadElsewhere("a", 5),
     b'{"type":"auth_result","ok":false}': AuthResult(ok=False),
     b'{"type":"error","code":"c","detail":"d"}': Error("c", "d"),
 }

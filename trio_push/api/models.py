@@ -173,7 +173,7 @@ class Device(msgspec.Struct, omit_defaults=True, frozen=True, kw_only=True):
     token: str
     connected: bool
     connected_at: Annotated[float | None, Meta(description="Seconds since the epoch.")] = None
-    transport: Annotated[str | None, Meta(description="How it is connected: `sse`.")] = None
+    transport: Annotated[str | None, Meta(description="How it is connected: `sse` or `ws`.")] = None
     remote: Annotated[str | None, Meta(description="Its address and port.")] = None
     queued: Annotated[int, Meta(description="Pushes that wait for it to take more.")]
     stored: Annotated[int | None, Meta(description="Pushes stored for it. Not in lists.")] = None

@@ -15,6 +15,7 @@ from trio_push.errors import Refusal
 from trio_push.wire.query import value
 from trio_push.wire.reasons import FORBIDDEN, INVALID_ACCESS_TOKEN, MISSING_ACCESS_TOKEN
 from trio_push.wire.tokens import parse_token
+from trio_push.wire.users import parse_user
 
 
 class Credentials(NamedTuple):
@@ -24,6 +25,8 @@ class Credentials(NamedTuple):
     jwt: bytes
     #: the device token that is asked for; b"" for that of the JWT
     asked: bytes
+    #: whose the device says it is; b"" where the JWT says so
+    user: bytes = b""
 
     def __repr__(self) -> str:
         return f"<Credentials for {self.asked[:8]!r}>"
@@ -50,7 +53,7 @@ class DeviceAuth:
         """
         asked = value(query, b"token")
         if not self.demands_jwt:
-            return Credentials(b"", asked)
+            return Credentials(b"", asked, value(query, b"user"))
         jwts = bearers(headers) | {value(query, b"access_token")}
         if b"." in asked:
             jwts.add(asked)
@@ -63,7 +66,8 @@ class DeviceAuth:
     def authenticate(self, credentials: Credentials) -> Claims:
         """Who the device is. Raises Refusal: 401 for its JWT, 403 for another one's token."""
         if self._verifier is None:
-            return Claims(parse_token(credentials.asked))
+            user = parse_user(credentials.user) if credentials.user else None
+            return Claims(parse_token(credentials.asked), user)
         if not credentials.jwt:
             raise Refusal(MISSING_ACCESS_TOKEN)
         claims = self._verifier.verify(credentials.jwt, self._clock.wall())

@@ -24,7 +24,7 @@ from trio_push.devices.expiry import Expiry
 from trio_push.devices.heartbeat import Heartbeat
 from trio_push.devices.sse import SseTransport
 from trio_push.devices.stream import StreamConnection
-from trio_push.devices.websocket import WebSocketConnection, WebSocketTransport
+from trio_push.devices.websocket import WebSocketConnection, WebSocketTransport, shown_jwt
 from trio_push.errors import ProtocolError, Refusal
 from trio_push.intake.http1 import EVENTS, Http1Intake
 from trio_push.intake.http2 import Http2Connection, Http2Intake
@@ -38,26 +38,32 @@ from trio_push.sockets import (
     send_all,
     stop_reading,
 )
-from trio_push.wire import http1, messages, sse, websocket, websocket_handshake
+from trio_push.wire import http1, sse, websocket_handshake
 from trio_push.wire.apns_response import challenge, response_body
-from trio_push.wire.close_codes import AUTH_FAILED, INTERNAL_ERROR, TRY_AGAIN_LATER, CloseCode
+from trio_push.wire.close_codes import (
+    AUTH_FAILED,
+    INTERNAL_ERROR,
+    POLICY_VIOLATION,
+    TRY_AGAIN_LATER,
+    UNREGISTERED,
+    CloseCode,
+)
 from trio_push.wire.cursor import Cursor, parse_cursor
 from trio_push.wire.http1 import Request
 from trio_push.wire.http2_events import Request as StreamRequest
-from trio_push.wire.messages import AuthResult
+from trio_push.wire.messages import AuthResult, encode
 from trio_push.wire.query import split_target, value
-from trio_push.wire.reasons import BAD_USER, SHUTDOWN
+from trio_push.wire.reasons import SHUTDOWN
+from trio_push.wire.websocket import Event, Reader, close_frame, text_frame
 
 log = structlog.get_logger()
 
-#: longest name of a user
-MAX_USER_CHARS = 255
 #: RFC 9113 §3.4: how a client that speaks HTTP/2 begins
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 
-#: a device that has not said yet who it is
-NOBODY = Claims("")
+#: status of the refusal of a device that has a WebSocket already → why it is closed
+_WHY_REFUSED = {401: AUTH_FAILED, 403: AUTH_FAILED, 410: UNREGISTERED, 503: TRY_AGAIN_LATER}
 
 
 class FrontDoor:
@@ -87,8 +93,6 @@ class FrontDoor:
         self.visitors: set[Patience] = set()
         #: devices that have been told why they are let go, and may still answer
         self.leaving = 0
-        #: WebSocket devices that have yet to show their JWT, and what their requests said
-        self._unproved: dict[Connection, Credentials] = {}
         #: connections that ended by an exception, by its name
         self.failed: Counter[str] = Counter()
 
@@ -172,31 +176,26 @@ class FrontDoor:
         finally:
             self.visitors.discard(patience)
 
-    def _check(self, request: Request | StreamRequest) -> Claims:
-        """Who asks for events; Refusal when it may not come in."""
+    def _read(self, request: Request | StreamRequest) -> Credentials:
         query = split_target(request.target)[1]
-        claims = self._authenticate(self._node.device_auth.read(request.headers, query))
-        user = value(query, b"user")
-        if user and not self._node.device_auth.demands_jwt:
-            # A device that has to prove who it is says whose it is in its JWT.
-            claims = claims._replace(user=parse_user(user))
-        self._let_in(claims)
+        return self._node.device_auth.read(request.headers, query)
+
+    def _check(self, credentials: Credentials) -> Claims:
+        """Who asks for events; Refusal when it may not come in."""
+        claims = self._identify(credentials)
+        self._node.directory.check(claims.token)
+        self._admission.check(len(self._node.directory), trio.current_time())
+        if claims.user is not None:
+            self._node.router.users.enrol(claims.user, claims.token)
         return claims
 
-    def _authenticate(self, credentials: Credentials) -> Claims:
+    def _identify(self, credentials: Credentials) -> Claims:
         try:
             return self._node.device_auth.authenticate(credentials)
         except Refusal as refusal:
             if refusal.status in (401, 403):
                 self._node.ledger.refuse(refusal.reason.name)
             raise
-
-    def _let_in(self, claims: Claims) -> None:
-        """Raise Refusal when there is no place for this device."""
-        self._node.directory.check(claims.token)
-        self._admission.check(len(self._node.directory), trio.current_time())
-        if claims.user is not None:
-            self._node.router.users.enrol(claims.user, claims.token)
 
     async def _admit(self, sock: socket.socket, request: Request) -> Connection | None:
         """Make a device of the connection, or refuse it with Apple's JSON and close."""
@@ -214,7 +213,7 @@ class FrontDoor:
         return None
 
     async def _admit_event_stream(self, sock: socket.socket, request: Request) -> Connection:
-        claims = self._check(request)
+        claims = self._check(self._read(request))
         await send_all(sock, sse.response_head(cors=request.header(b"origin") is not None))
         connection = Connection(claims.token, sock, self._sse, self._node.clock.wall())
         self._attach(connection, claims, cursor_of(request))
@@ -222,54 +221,57 @@ class FrontDoor:
 
     async def _admit_websocket(
         self, sock: socket.socket, request: Request, transport: WebSocketTransport
-    ) -> Connection:
+    ) -> Connection | None:
         response = websocket_handshake.accept(request)
-        credentials = self._node.device_auth.read(request.headers, split_target(request.target)[1])
-        late = self._node.device_auth.demands_jwt and not credentials.jwt
-        claims = NOBODY if late else self._check(request)
-        await send_all(sock, response)
+        credentials = self._read(request)
+        reader = transport.reader()
+        events = reader.feed(request.upgrade or b"")
+        claims: Claims | None
+        if self._node.device_auth.demands_jwt and not credentials.jwt:
+            await send_all(sock, response)
+            claims = await self._hear_who(sock, credentials, reader, events)
+        else:
+            claims = self._check(credentials)
+            await send_all(sock, response)
+        if claims is None:
+            return None
         connection = WebSocketConnection(claims.token, sock, transport, self._node.clock.wall())
-        if not late:
-            connection.mark = self._attach(connection, claims, cursor_of(request))
+        connection.mark = self._attach(connection, claims, cursor_of(request))
         try:
-            if late:
-                self._unproved[connection] = credentials
-            connection.heard(request.upgrade or b"")
-            while connection in self._unproved and not connection.closed:
-                # Still a visitor, whose patience runs out.
-                await trio.lowlevel.wait_readable(sock)
-                if not connection.take_in():
-                    break
-        except Exception as error:
-            if not isinstance(error, OSError | trio.ClosedResourceError):
-                self._node.router.delivery.disconnect(connection, INTERNAL_ERROR)
+            transport.act(connection, reader, events)
+        except Exception:
+            self._node.router.delivery.disconnect(connection, INTERNAL_ERROR)
             raise
-        finally:
-            if self._unproved.pop(connection, None) is not None:
-                self._node.router.delivery.disconnect(connection, AUTH_FAILED)
         return connection
 
-    def admit_late(self, connection: WebSocketConnection, jwt: bytes) -> None:
-        """Let a device in whose first message shows its JWT, or close it."""
-        credentials = self._unproved.pop(connection)
-        delivery = self._node.router.delivery
+    async def _hear_who(
+        self, sock: socket.socket, credentials: Credentials, reader: Reader, events: list[Event]
+    ) -> Claims | None:
+        """Who a device is by its first message, which is taken out of `events`.
+
+        None: it may not come in, was told why, and is gone.
+        """
+        while not events:
+            data = await receive_some(sock)
+            if not data:
+                return None
+            events += reader.feed(data)
         try:
-            claims = self._authenticate(credentials._replace(jwt=jwt))
-            self._let_in(claims)
+            claims = self._check(credentials._replace(jwt=shown_jwt(events.pop(0))))
         except Refusal as refusal:
-            proved = refusal.status not in (401, 403)
-            delivery.disconnect(connection, TRY_AGAIN_LATER if proved else AUTH_FAILED)
-            return
-        delivery.reply(connection, websocket.text_frame(messages.encode(AuthResult(ok=True))))
-        connection.token = claims.token
-        connection.mark = self._attach(connection, claims, None)
+            why = _WHY_REFUSED.get(refusal.status, POLICY_VIOLATION)
+            await send_all(sock, close_frame(why.code, refusal.reason.name))
+            await close_gently(sock)
+            return None
+        await send_all(sock, text_frame(encode(AuthResult(ok=True))))
+        return claims
 
     def _admit_stream(
         self, http2: Http2Connection, request: StreamRequest
     ) -> StreamConnection | None:
         """Make a device of a stream, or refuse it; the rest of its connection goes on."""
         try:
-            claims = self._check(request)
+            claims = self._check(self._read(request))
         except Refusal as refusal:
             headers = [(b"content-type", b"application/json"), *_refusal_headers(refusal)]
             body = response_body(refusal)
@@ -305,17 +307,6 @@ def cursor_of(request: Request | StreamRequest) -> Cursor | None:
         split_target(request.target)[1], b"lastEventId"
     )
     return parse_cursor(text) or Cursor("", 0) if text else None
-
-
-def parse_user(text: bytes) -> str:
-    """The name of a user; Refusal for one that is none."""
-    try:
-        user = text.decode()
-    except UnicodeDecodeError:
-        raise Refusal(BAD_USER) from None
-    if len(user) > MAX_USER_CHARS or not user.isprintable():
-        raise Refusal(BAD_USER)
-    return user
 
 
 def _refusal_headers(refusal: Refusal) -> list[tuple[bytes, bytes]]:

@@ -22,6 +22,8 @@ TICK_S = 0.25
 #: intervals without a sign of life: gone at the third beat in a row to which there was no answer;
 #: the half is the time that an answer may take
 DEAD_AFTER = 2.5
+#: seconds that an answer may take at least, however short the interval
+LEAST_SILENCE_S = 2.0
 
 
 class Heartbeat:
@@ -30,6 +32,7 @@ class Heartbeat:
     def __init__(self, delivery: Delivery, interval_s: float) -> None:
         self._delivery = delivery
         self._interval_s = interval_s
+        self._dead_after_s = max(DEAD_AFTER * interval_s, LEAST_SILENCE_S)
         #: (trio time of the next beat, connection); in order, as the interval is the same for all
         self._round: deque[tuple[float, Connection]] = deque()
 
@@ -48,7 +51,7 @@ class Heartbeat:
             due, connection = self._round.popleft()
             if connection.closed:
                 continue
-            if connection.silent_s(now) > DEAD_AFTER * self._interval_s:
+            if connection.silent_s(now) > self._dead_after_s:
                 self._delivery.disconnect(connection, SILENT)
                 continue
             self._delivery.whisper(connection, connection.transport.keepalive)

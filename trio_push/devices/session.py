@@ -5,15 +5,12 @@ Called by the WebSocket transport for each message, in the task of the device; n
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from trio_push.devices.connection import Connection
 from trio_push.devices.websocket import WebSocketConnection
 from trio_push.router.router import Router
 from trio_push.wire.cursor import Cursor
 from trio_push.wire.messages import (
     AUTH_DONE,
-    AUTH_REQUIRED,
     Ack,
     Auth,
     Error,
@@ -23,25 +20,16 @@ from trio_push.wire.messages import (
     Sync,
 )
 
-#: lets a device in by its JWT and tells it so, or closes it
-Admit = Callable[[WebSocketConnection, bytes], None]
-
 
 class Session:
     """Acts for the devices of one node."""
 
     def __init__(self, router: Router) -> None:
         self._router = router
-        #: set by the front door, which knows who may come in
-        self.admit: Admit | None = None
 
     def hear(self, connection: Connection, message: FromDevice) -> FromServer | None:
         """Act on a message; returns the answer, if any."""
         assert isinstance(connection, WebSocketConnection)
-        if isinstance(message, Auth):
-            return self._prove(connection, message)
-        if not connection.token:
-            return Error(AUTH_REQUIRED.name, AUTH_REQUIRED.meaning)
         match message:
             case Ack(notification_id):
                 # One that nobody waits for was acknowledged before, or needed no word.
@@ -50,12 +38,9 @@ class Session:
                 self._router.mark_read(connection.token, notification_id)
             case Sync(last_seen, epoch):
                 self._resume(connection, last_seen, epoch)
-        return None
-
-    def _prove(self, connection: WebSocketConnection, message: Auth) -> FromServer | None:
-        if connection.token or self.admit is None:
-            return Error(AUTH_DONE.name, AUTH_DONE.meaning)
-        self.admit(connection, message.token.encode())
+            case Auth():
+                # The front door hears the first message of a device that has to prove itself.
+                return Error(AUTH_DONE.name, AUTH_DONE.meaning)
         return None
 
     def _resume(

@@ -12,7 +12,7 @@ import math
 import socket
 import ssl
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import trio
@@ -23,7 +23,15 @@ from trio_push.push import Push
 from trio_push.sockets import WOULD_BLOCK
 from trio_push.wire import messages, websocket
 from trio_push.wire.close_codes import FLOOD, UNSUPPORTED_DATA, CloseCode
-from trio_push.wire.messages import UNSUPPORTED, Ack, Error, FromDevice, FromServer, SyncResult
+from trio_push.wire.messages import (
+    UNSUPPORTED,
+    Ack,
+    Auth,
+    Error,
+    FromDevice,
+    FromServer,
+    SyncResult,
+)
 from trio_push.wire.websocket import Close, Event, Fault, Message, Ping, Reader
 
 #: Acts on a message, in the task of its device and without waiting; returns the answer, if any.
@@ -33,6 +41,15 @@ Hear = Callable[[Connection, FromDevice], FromServer | None]
 def decline(_: Connection, message: FromDevice) -> FromServer:
     """The `Hear` of a server that acts on nothing."""
     return Error(UNSUPPORTED.name, UNSUPPORTED.meaning)
+
+
+def shown_jwt(event: Event) -> bytes:
+    """The JWT in the first thing that a device says; b"" when there is none."""
+    if isinstance(event, Message) and event.is_text:
+        said = messages.decode(event.payload)
+        if isinstance(said, Auth):
+            return said.token.encode()
+    return b""
 
 
 class Limits(NamedTuple):
@@ -79,14 +96,10 @@ class WebSocketConnection(Connection):
                 return True
             if not data:
                 return False
-            self.heard(data)
+            self._transport.heard(self, data)
             # What TLS has decrypted already makes no socket readable.
             if self._closed or not (isinstance(self.sock, ssl.SSLSocket) and self.sock.pending()):
                 return True
-
-    def heard(self, data: bytes) -> None:
-        """Act on bytes from the device; it may be closed after that."""
-        self._transport.heard(self, data)
 
     def send(self, data: bytes) -> int:
         if self._closed:
@@ -132,10 +145,17 @@ class WebSocketTransport:
         reason = why.name if retry_ms is None else f"retry: {retry_ms}"
         return websocket.close_frame(why.code, reason)
 
+    def reader(self) -> Reader:
+        """A new one; it goes where the connection goes only while it is not idle."""
+        return Reader(self._limits.message_bytes)
+
     def heard(self, connection: WebSocketConnection, data: bytes) -> None:
-        """Act on bytes from a device."""
-        reader = connection.reader or Reader(self._limits.message_bytes)
-        events = reader.feed(data)
+        """Act on bytes from a device; it may be closed after that."""
+        reader = connection.reader or self.reader()
+        self.act(connection, reader, reader.feed(data))
+
+    def act(self, connection: WebSocketConnection, reader: Reader, events: Sequence[Event]) -> None:
+        """Act on what the reader made of the last bytes from a device."""
         connection.reader = None if reader.idle else reader
         frames = reader.frames_read
         for event in events:

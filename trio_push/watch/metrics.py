@@ -155,7 +155,8 @@ class Metrics(Collector):
         yield _family("trio_push_open", open_)
         yield _family("trio_push_ended_total", ended)
         yield _family("trio_push_refused_total", _labelled(ledger.refused))
-        yield _family("trio_push_devices", {("sse",): len(self._node.directory)})
+        devices = Counter(each.transport.name for each in self._node.directory.connections())
+        yield _family("trio_push_devices", {(name,): devices[name] for name in ("sse", "ws")})
         yield _family("trio_push_faults_total", _labelled(self.faults))
         yield self._turns()
 

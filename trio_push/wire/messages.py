@@ -30,7 +30,6 @@ INVALID_MESSAGE: Final = ErrorCode(
 )
 UNKNOWN_TYPE: Final = ErrorCode("unknown_type", "there is no message of this `type`")
 UNSUPPORTED: Final = ErrorCode("unsupported", "this server does not act on messages of this `type`")
-AUTH_REQUIRED: Final = ErrorCode("auth_required", "the first message has to be `auth`")
 AUTH_DONE: Final = ErrorCode("auth_done", "the device has proved who it is, or need not")
 
 ERROR_CODES: Final = {
@@ -55,6 +54,14 @@ class Notification(
     event: str | None = None
     #: "base64" when the payload is not text and `data` holds it so
     encoding: str | None = None
+
+
+class ReadElsewhere(Struct, frozen=True, tag="mark_read"):
+    """The user has read a notification on another device."""
+
+    notification_id: str
+    #: as in `notification`
+    seq: int
 
 
 class SyncResult(Struct, frozen=True, rename={"from_": "from"}, tag="sync_result"):
@@ -104,19 +111,14 @@ class Auth(Struct, frozen=True, tag="auth"):
     token: str
 
 
-# -- from either
-
-
-class MarkRead(Struct, frozen=True, omit_defaults=True, tag="mark_read"):
-    """The user has read a notification, on this device or (from the server) on another one."""
+class MarkRead(Struct, frozen=True, tag="mark_read"):
+    """The user has read a notification on this device."""
 
     notification_id: str
-    #: from the server: as in `notification`
-    seq: int | None = None
 
 
 FromDevice = Ack | Sync | MarkRead | Auth
-FromServer = Notification | SyncResult | MarkRead | AuthResult | Error
+FromServer = Notification | SyncResult | ReadElsewhere | AuthResult | Error
 
 _TYPES: Final = tuple(str(kind.__struct_config__.tag) for kind in get_args(FromDevice))
 _encoder: Final = msgspec.json.Encoder()
@@ -161,7 +163,7 @@ def _misfit(data: bytes, detail: str) -> Error:
 def pushed(seq: int, push: Push) -> bytes:
     """A push as the message that it is: a notification, or the news of what the user has read."""
     if push.event == MARK_READ:
-        return _encoder.encode(MarkRead(orjson.loads(push.payload)["notification_id"], seq))
+        return _encoder.encode(ReadElsewhere(orjson.loads(push.payload)["notification_id"], seq))
     return notification(seq, push)
 
 
