@@ -21,7 +21,7 @@ from trio_push.devices.websocket import Limits, WebSocketConnection, WebSocketTr
 from trio_push.mailbox.mailbox import MAX_ANSWERS
 from trio_push.node import Node
 from trio_push.push import State
-from trio_push.wire.messages import Ack, AuthResult, Error, FromDevice, FromServer, Sync
+from trio_push.wire.messages import Ack, AuthResult, FromDevice, FromServer, Sync
 
 
 class Device(FrameProtocol):
@@ -272,14 +272,27 @@ async def test_empty_fragments_are_a_flood_too(autojump_clock: MockClock, connec
     assert expelled(device)[0] == 4002
 
 
-async def test_expected_acknowledgements_are_no_flood(
-    autojump_clock: MockClock, node: Node, connect: Connect
+@pytest.mark.parametrize(
+    ("message", "times"),
+    [
+        ({"type": "ack", "notification_id": "a"}, 10_000),
+        ({"type": "sync", "last_seen": 0}, 10),
+        ({"type": "mark_read", "notification_id": "a"}, 1_000),
+        ({"type": "nonsense"}, 1_000),
+    ],
+    ids=lambda value: value["type"] if isinstance(value, dict) else "",
+)
+async def test_messages_count_for_what_they_cost(
+    autojump_clock: MockClock, node: Node, connect: Connect, message: dict[str, Any], times: int
 ) -> None:
-    for answer, flooded in ((None, False), (Error("unknown", ""), True)):
-        device = connect(transport=hearing(node, answer)[0])
-        for n in range(1001):
-            device.tell({"type": "ack", "notification_id": str(n)})
-        assert device.connection.closed is flooded
+    device = connect(transport=hearing(node, None)[0])
+    for _ in range(times):
+        device.tell(message)
+        device.hear()
+    assert not device.connection.closed
+    for _ in range(2):  # ten thousand tenths are a thousand but for some rounding
+        device.tell(message)
+    assert device.hear()[-1] == (Opcode.CLOSE, (4002, "flood"))
 
 
 # -- the end of a connection: who is told what

@@ -30,6 +30,7 @@ from trio_push.wire.messages import (
     Error,
     FromDevice,
     FromServer,
+    Sync,
     SyncResult,
 )
 from trio_push.wire.websocket import Close, Event, Fault, Message, Ping, Reader
@@ -60,6 +61,11 @@ class Limits(NamedTuple):
     #: at once, and in the long run: 100 a second take half a percent of a CPU
     burst_frames: float = 1_000
     frames_per_s: float = 100
+
+
+#: What a message counts for that costs more or less than other frames. Who gets many pushes may
+#: acknowledge all of them; who resumes gets up to all that is remembered for it, once.
+FRAMES = {Ack: 0.1, Sync: 100.0}
 
 
 class WebSocketConnection(Connection):
@@ -157,15 +163,15 @@ class WebSocketTransport:
     def act(self, connection: WebSocketConnection, reader: Reader, events: Sequence[Event]) -> None:
         """Act on what the reader made of the last bytes from a device."""
         connection.reader = None if reader.idle else reader
-        frames = reader.frames_read
+        frames: float = reader.frames_read
         for event in events:
-            frames -= self._act(connection, event)
+            frames += self._act(connection, event)
             if connection.closed:
                 return
         if not self._affords(connection, frames, trio.current_time()):
             self._expel(connection, FLOOD, FLOOD.name)
 
-    def _affords(self, connection: WebSocketConnection, frames: int, now: float) -> bool:
+    def _affords(self, connection: WebSocketConnection, frames: float, now: float) -> bool:
         """Count frames against what a device may say.
 
         A token bucket of which only the time is kept at which it will be full again (it is
@@ -175,8 +181,8 @@ class WebSocketTransport:
         connection.paid_until = max(connection.paid_until, now) + frames / per_s
         return connection.paid_until - now <= burst / per_s
 
-    def _act(self, connection: WebSocketConnection, event: Event) -> bool:
-        """Act on one event; returns whether the device was asked for it, so that it is free."""
+    def _act(self, connection: WebSocketConnection, event: Event) -> float:
+        """Act on one event; returns for how many frames more than it has it counts."""
         match event:
             case Message():
                 return self._answer(connection, event)
@@ -187,18 +193,17 @@ class WebSocketTransport:
                 self._delivery.disconnect(connection)
             case Fault(why, detail):
                 self._expel(connection, why, detail)
-        return False
+        return 0.0
 
-    def _answer(self, connection: WebSocketConnection, message: Message) -> bool:
-        """Act on a message. Acknowledgements that are answered by nothing were expected."""
+    def _answer(self, connection: WebSocketConnection, message: Message) -> float:
         if not message.is_text:
             self._expel(connection, UNSUPPORTED_DATA, UNSUPPORTED_DATA.name)
-            return False
+            return 0.0
         said = messages.decode(message.payload)
         answer = said if isinstance(said, Error) else self._hear(connection, said)
         if answer is not None:
             self._delivery.reply(connection, websocket.text_frame(messages.encode(answer)))
-        return answer is None and isinstance(said, Ack)
+        return FRAMES.get(type(said), 1.0) - 1.0
 
     def _expel(self, connection: WebSocketConnection, why: CloseCode, detail: str) -> None:
         self.expelled[why.name] += 1
@@ -212,7 +217,7 @@ class EchoTransport(WebSocketTransport):
     def __init__(self, delivery: Delivery) -> None:
         super().__init__(delivery, limits=Limits(message_bytes=math.inf, burst_frames=math.inf))
 
-    def _answer(self, connection: WebSocketConnection, message: Message) -> bool:
+    def _answer(self, connection: WebSocketConnection, message: Message) -> float:
         frame = websocket.text_frame if message.is_text else websocket.binary_frame
         self._delivery.reply(connection, frame(message.payload))
-        return True
+        return 0.0
