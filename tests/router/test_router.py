@@ -198,3 +198,9 @@ def test_now_or_never_is_not_storable() -> None:
     assert not push(ttl_s=0).storable
     assert push(ttl_s=0).expires_at == NOW_OR_NEVER
     assert not push(ttl_s=0).expired(T0)
+
+
+async def test_what_is_discarded_replaces_nothing(autojump_clock: MockClock, node: Node) -> None:
+    await submit(node, push(b"kept", collapse_id="c"))
+    assert await submit(node, push(b"now", ttl_s=0, collapse_id="c")) == [State.DISCARDED]
+    assert attach(node, FakeDevice()).events == [b"kept"]

@@ -131,7 +131,7 @@ class Router:
     def route(self, push: Push) -> State:
         """Accept a push: where it is now. Never blocks."""
         delayed = push.not_before > 0 and push.not_before > self._clock.wall()
-        if delayed or push.collapse_id is not None:
+        if delayed or (push.collapse_id is not None and self._has_somewhere_to_go(push)):
             self._offline.displace(push)
         if delayed:
             self._seq += 1
@@ -141,6 +141,10 @@ class Router:
             state = self._place(push)
         self._ledger.enter(state)
         return state
+
+    def _has_somewhere_to_go(self, push: Push) -> bool:
+        """Whether a push will not just be discarded, and so may replace another."""
+        return push.storable or self._directory.get(push.token) is not None
 
     def _place(self, push: Push, *, promised: bool = False) -> State:
         """Bring a push that is due to its device or into the store."""
