@@ -326,7 +326,7 @@ async def test_it_wants_an_acknowledgement(api: Running, client: httpx.AsyncClie
     api.connect("aa")
     answer = (await push(client, token="aa", id="x", ack=True)).json()
     assert answer["outcomes"] == {"awaiting_ack": 1}
-    assert api.node.router.acknowledge("aa", "x")
+    assert api.node.router.acks.acknowledge("aa", "x")
 
 
 async def test_waiting_for_the_acknowledgement(api: Running, client: httpx.AsyncClient) -> None:
@@ -339,7 +339,7 @@ async def test_waiting_for_the_acknowledgement(api: Running, client: httpx.Async
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(push_and_wait)
-        while not api.node.router.acknowledge("aa", "x"):
+        while not api.node.router.acks.acknowledge("aa", "x"):
             await trio.sleep(0.01)
     assert answers[0].status_code == 200
     assert answers[0].json()["results"] == [{"token": "aa", "outcome": "acknowledged"}]

@@ -106,7 +106,7 @@ async def test_sent_until_it_is_acknowledged(autojump_clock: MockClock, world: W
     world.disconnect(device)
     device = world.connect()
     assert device.events == [b"x"]
-    assert world.router.acknowledge("aa", "x")
+    assert world.router.acks.acknowledge("aa", "x")
     await world.check_file()
     await trio.sleep(20)
     assert device.events == [b"x"]
@@ -295,11 +295,11 @@ async def test_what_awaited_its_acknowledgement(
 ) -> None:
     world.connect()
     await world.submit(push(b"1", wants_ack=True), push(b"2", wants_ack=True))
-    world.router.acknowledge("aa", "1")
+    world.router.acks.acknowledge("aa", "1")
     await world.router.commit()
     await world.restart(how)
     assert world.connect().events == [b"2"]
-    assert world.router.acknowledge("aa", "2")
+    assert world.router.acks.acknowledge("aa", "2")
     await world.router.commit()
     await world.restart(how)
     assert world.connect().events == []
@@ -326,7 +326,7 @@ async def test_acknowledged_without_coming_back(
     world.connect()
     await world.submit(push(b"1", wants_ack=True))
     await world.restart(how)
-    assert world.router.acknowledge("aa", "1")
+    assert world.router.acks.acknowledge("aa", "1")
     await trio.sleep(20)
     assert world.connect().events == []
 

@@ -152,7 +152,7 @@ class Promises:
             for promise in self._promises
             if promise.push.wants_ack
             and promise.push.payload in read
-            and self._world.router.acknowledge(token, promise.push.id)
+            and self._world.router.acks.acknowledge(token, promise.push.id)
         ]
         await self._over(acknowledged)
 

@@ -131,15 +131,15 @@ def settings(request: pytest.FixtureRequest) -> ServeSettings:
 async def test_acknowledged(autojump_clock: MockClock, node: Node) -> None:
     attach(node)
     assert await submit(node, push(b"1", wants_ack=True)) == [State.AWAITING_ACK]
-    assert node.router.acknowledge("aa", "1")
-    assert not node.router.acknowledge("aa", "1")
+    assert node.router.acks.acknowledge("aa", "1")
+    assert not node.router.acks.acknowledge("aa", "1")
     assert node.ledger.counts[State.ACKNOWLEDGED] == 1
 
 
 async def test_only_its_device_may_acknowledge(autojump_clock: MockClock, node: Node) -> None:
     attach(node)
     await submit(node, push(b"1", wants_ack=True))
-    assert not node.router.acknowledge("bb", "1")
+    assert not node.router.acks.acknowledge("bb", "1")
 
 
 async def test_acknowledged_by_resuming_behind_it(autojump_clock: MockClock, node: Node) -> None:
@@ -166,7 +166,7 @@ async def test_sent_again_after_the_ack_timeout(autojump_clock: MockClock, node:
     await trio.sleep(3)
     assert device.events == [b"1", b"1"]
     assert device.seqs[0] < device.seqs[1]
-    assert node.router.acknowledge("aa", "1")
+    assert node.router.acks.acknowledge("aa", "1")
     await trio.sleep(100)
     assert len(device.events) == 2
 
@@ -196,7 +196,7 @@ async def test_acknowledgement_after_it_was_sent_back(
     node.router.delivery.disconnect(device)
     await trio.sleep(40)
     assert node.ledger.counts[State.STORED] == 1
-    assert node.router.acknowledge("aa", "1")
+    assert node.router.acks.acknowledge("aa", "1")
 
 
 async def test_unacknowledged_pushes_are_bounded(autojump_clock: MockClock, node: Node) -> None:
@@ -215,13 +215,13 @@ async def test_recalled_while_unacknowledged(autojump_clock: MockClock, node: No
 
 async def test_waiting_for_the_acknowledgement(autojump_clock: MockClock, node: Node) -> None:
     attach(node)
-    with node.router.acknowledgement("1") as one, node.router.acknowledgement("1") as other:
+    with node.router.acks.expected("1") as one, node.router.acks.expected("1") as other:
         await submit(node, push(b"1", wants_ack=True))
         assert not one.is_set()
-        node.router.acknowledge("aa", "1")
+        node.router.acks.acknowledge("aa", "1")
         assert one.is_set()
         assert other.is_set()
-    assert node.router._acknowledged == {}
+    assert node.router.acks._waiting == {}
 
 
 # -- what cannot be resumed

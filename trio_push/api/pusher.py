@@ -55,7 +55,7 @@ class Pusher:
         request = msgspec.structs.replace(request, id=request.id or str(uuid.uuid4()))
         router = self._node.router
         assert request.id is not None
-        with router.acknowledgement(request.id) as acknowledged:
+        with router.acks.expected(request.id) as acknowledged:
             answer = await self.push(request)
             # A repeated request finds a push that was acknowledged before it came.
             if not answer.duplicate or router.is_held(request.id):

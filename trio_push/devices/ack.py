@@ -45,5 +45,5 @@ class AckPage:
             return json_page({"reason": "BadRequest", "detail": str(error)}, 400)
         except Refusal as refusal:
             return json_page({"reason": refusal.reason.name}, refusal.status)
-        known = self._router.acknowledge(token, ack.notification_id)
+        known = self._router.acks.acknowledge(token, ack.notification_id)
         return json_page({"acknowledged": known}, 200 if known else 404)

@@ -33,7 +33,7 @@ class Session:
         match message:
             case Ack(notification_id):
                 # One that nobody waits for was acknowledged before, or needed no word.
-                self._router.acknowledge(connection.token, notification_id)
+                self._router.acks.acknowledge(connection.token, notification_id)
             case MarkRead(notification_id):
                 self._router.mark_read(connection.token, notification_id)
             case Sync(last_seen, epoch):

@@ -7,8 +7,6 @@ every push of it is where the reply promises. It never waits for a device.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from uuid import uuid4
 
 import msgspec.structs
@@ -26,6 +24,7 @@ from trio_push.mailbox.offline import Offline
 from trio_push.mailbox.store import Held, Store
 from trio_push.mailbox.users import Users
 from trio_push.push import MARK_READ, Numbered, Push, State
+from trio_push.router.acks import Acks
 from trio_push.router.channel import Submission
 from trio_push.router.committer import Committer
 from trio_push.router.delay import Delay
@@ -71,8 +70,7 @@ class Router:
             per_token=settings.history_per_token, total=settings.history_total, floor=self._seq
         )
         self._delay = Delay(clock, self._offline, self._release, self._resend)
-        #: set when a push with the id is acknowledged
-        self._acknowledged: dict[str, list[trio.Event]] = {}
+        self.acks = Acks(self._offline)
         self.delivery = Delivery(
             clock=clock,
             ledger=ledger,
@@ -280,7 +278,7 @@ class Router:
         """What a device has been sent since `cursor`, up to which it has everything."""
         if cursor.epoch != self.epoch or cursor.seq > self._seq:
             return Missed([], complete=False)
-        self.acknowledge_until(token, cursor.seq)
+        self.acks.acknowledge_until(token, cursor.seq)
         return self._history.since(token, cursor.seq, self._clock.wall(), before=before)
 
     # -- users
@@ -302,48 +300,11 @@ class Router:
             )
         return len(others)
 
-    # -- acknowledgements
-
-    def acknowledge(self, token: str, push_id: str) -> bool:
-        """The device has the push; False when nothing with that id awaits its word."""
-        mine = [held for held in self._store.with_id(push_id) if held.push.token == token]
-        return sum(self._acknowledge(held) for held in mine) > 0
-
-    def acknowledge_until(self, token: str, seq: int) -> None:
-        """The device has every event up to this number."""
-        # Among those stored too: a crash may have come between the delivery and its record.
-        for held in self._store.of(token, State.STORED, State.AWAITING_ACK):
-            if held.seq <= seq:
-                self._acknowledge(held)
-
-    def _acknowledge(self, held: Held) -> bool:
-        if held.state is State.DELAYED or not self._offline.take(held, State.ACKNOWLEDGED):
-            return False
-        for event in self._acknowledged.get(held.push.id, ()):
-            event.set()
-        return True
-
-    @contextmanager
-    def acknowledgement(self, push_id: str) -> Iterator[trio.Event]:
-        """An event that is set when a push with this id is acknowledged.
-
-        To be entered before the push is submitted, or the device may be quicker.
-        """
-        event = trio.Event()
-        waiting = self._acknowledged.setdefault(push_id, [])
-        waiting.append(event)
-        try:
-            yield event
-        finally:
-            waiting.remove(event)
-            if not waiting:
-                del self._acknowledged[push_id]
+    # -- what is held
 
     def is_held(self, push_id: str) -> bool:
         """Whether a push with this id is delayed, stored, or awaits its acknowledgement."""
         return bool(self._store.with_id(push_id))
-
-    # -- what is held
 
     def recall(self, push_id: str) -> int:
         """End the held pushes with this id; returns how many there were."""
