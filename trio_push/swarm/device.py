@@ -22,10 +22,13 @@ class Device(Protocol):
     `keep_connected`: a frame takes 220 bytes.
     """
 
-    #: events of the present connection
-    received: int
-    #: the least time before the next connection, as the server asked for it with ``retry:``
-    retry_s: float
+    @property
+    def received(self) -> int:
+        """Pushes of the present connection."""
+
+    @property
+    def retry_s(self) -> float:
+        """The least time before the next connection, as the server asked for it."""
 
     async def connect(self) -> None:
         """Get the event stream. Raises ConnectFailed; leaves nothing open when it raises."""
