@@ -35,7 +35,8 @@ async def upper_case(stream, status):
 async def serving(nursery):
     async def serve(status):
         async def handler(stream):
-            with suppress(trio.BrokenResourceError):  # who was refused leaves
+            # who was refused leaves, in the middle of its request perhaps
+            with suppress(trio.BrokenResourceError, h11.RemoteProtocolError):
                 await upper_case(stream, status)
 
         listeners = await nursery.start(partial(trio.serve_tcp, handler, 0, host="127.0.0.1"))

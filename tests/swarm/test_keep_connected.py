@@ -63,13 +63,18 @@ class CardboardDevice:
         self.retry_s = self._now.retry_s
         self._over = True
 
+    def leave(self, *, suddenly: bool = False) -> None:
+        raise AssertionError("nobody asked it to")
+
     async def close(self) -> None:
         self.closed += 1
 
 
-def population(jitter: float = 0.0) -> Population:
+def population(jitter: float = 0.0, *, ack: bool = False) -> Population:
     target = Target("http", "127.0.0.1", 1, "", trio.socket.AF_INET, ("127.0.0.1", 1))
-    destination = Destination(target=target, tokens=["t"], path="{token}", connect_timeout_s=10)
+    destination = Destination(
+        target=target, tokens=["t"], path="{token}", connect_timeout_s=10, ack=ack
+    )
     result = Population(destination, Audit(1), Stamper("run"), seed=0, wall_offset_s=0)
     result.random.random = lambda: jitter  # type: ignore[method-assign]
     return result

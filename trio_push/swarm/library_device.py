@@ -12,8 +12,8 @@ import httpx
 import trio
 from httpx_sse import EventSource, ServerSentEvent, SSEError
 
-from trio_push.swarm.device import SYNC_RESULT, ConnectFailed
-from trio_push.swarm.population import Population
+from trio_push.swarm.device import ConnectFailed
+from trio_push.swarm.population import EVENTS_PATH, SLOW_S, Population
 
 #: time that closing a connection may take when everything else is cancelled
 _CLOSE_S = 1
@@ -38,6 +38,8 @@ class LibraryDevice:
         self._events: AsyncGenerator[ServerSentEvent, None] | None = None
         self._event: ServerSentEvent | None = None
         self._ended = False
+        #: cancelled to leave; a scope can be entered once, so there is one for each wait
+        self._present = trio.CancelScope()
 
     async def connect(self) -> None:
         destination = self._population.destination
@@ -66,18 +68,24 @@ class LibraryDevice:
             self._last_event_id = event.id
             if event.retry is not None:
                 self.retry_s = event.retry / 1e3
-            # httpx-sse also yields blocks without data
-            if event.data and event.event != SYNC_RESULT:
-                self.received += 1
-                self._population.received(self._index, event.data)
+            if event.data:  # httpx-sse also yields blocks without data
+                self.received += self._population.heard(self._index, event.event, event.data)
         return not self._ended
 
     async def wait(self) -> None:
         assert self._events is not None  # `connect` came before
         try:
-            self._event = await anext(self._events)
+            with trio.CancelScope() as self._present:
+                if self._population.reads_slowly(self._index):
+                    await trio.sleep(SLOW_S)
+                self._event = await anext(self._events)
         except (StopAsyncIteration, httpx.HTTPError, SSEError):
             self._ended = True  # closed, reset, or no event stream any more
+        self._ended |= self._present.cancel_called
+
+    def leave(self, *, suddenly: bool = False) -> None:
+        """Of what is on the way nothing more is read."""
+        self._present.cancel()
 
     async def close(self) -> None:
         with trio.move_on_after(_CLOSE_S, shield=True):
@@ -91,7 +99,7 @@ class LibraryDevice:
         headers = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
         if self._last_event_id:
             headers["Last-Event-ID"] = self._last_event_id
-        url = destination.target.url + destination.request_path(self._index)
+        url = destination.target.url + destination.request_path(self._index, EVENTS_PATH)
         return httpx.Request("GET", url, headers=headers)
 
 

@@ -7,7 +7,6 @@ import secrets
 import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import trio
 
@@ -18,14 +17,21 @@ from trio_push.swarm.device import Device
 from trio_push.swarm.driver import Driver
 from trio_push.swarm.lanes import MakeLanes
 from trio_push.swarm.lean_device import LeanDevice
+from trio_push.swarm.lean_websocket import LeanWebSocketDevice
 from trio_push.swarm.library_device import LibraryDevice
+from trio_push.swarm.library_websocket import LibraryWebSocketDevice
 from trio_push.swarm.limits import check_open_files, ephemeral_ports, source_addresses
 from trio_push.swarm.on_push import OnPush
 from trio_push.swarm.population import Destination, Population
+from trio_push.swarm.reconnect import SCHEDULES
 from trio_push.swarm.settings import SwarmSettings
 from trio_push.swarm.stamp import Stamper
 from trio_push.swarm.target import Target, look_up
 from trio_push.swarm.tokens import GeneratedTokens, read_tokens
+from trio_push.swarm.unrest import Unrest
+
+#: makes a device by its index; what it does beside its own task, it does in the nursery
+MakeDevice = Callable[[int, trio.Nursery], Device]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,12 +40,13 @@ class Parts:
 
     audit: Audit
     population: Population
-    make_device: Callable[[int], Device]
+    make_device: MakeDevice
     #: None: the swarm only listens
     driver: Driver | None
     on_push: OnPush | None
-    #: of the ramp
+    #: of the ramp, and of who is restless
     random: random.Random
+    unrest: Unrest
 
 
 async def make_parts(
@@ -59,6 +66,8 @@ async def make_parts(
         seed=settings.seed,
         wall_offset_s=wall_offset_s,
         on_push=None if on_push is None else on_push.received,
+        schedule=SCHEDULES[settings.reconnect],
+        slow_readers=settings.slow_readers,
     )
     driver = None
     if settings.push_rate:
@@ -74,10 +83,15 @@ async def make_parts(
     return Parts(
         audit=audit,
         population=population,
-        make_device=_device_maker(settings.client, population),
+        make_device=_device_maker(settings, population),
         driver=driver,
         on_push=on_push,
         random=random.Random(settings.seed),
+        unrest=Unrest(
+            churn_per_s=settings.churn,
+            storm_s=settings.storm_s,
+            storm_share=settings.storm_share,
+        ),
     )
 
 
@@ -94,6 +108,7 @@ def _destination(settings: SwarmSettings, target: Target, tokens: Sequence[str])
         path=settings.path,
         connect_timeout_s=settings.connect_timeout_s,
         sources=source_addresses(target, settings.devices, ephemeral_ports()),
+        ack=settings.ack,
     )
 
 
@@ -104,11 +119,25 @@ async def _on_push(settings: SwarmSettings, tokens: Sequence[str]) -> OnPush | N
     return OnPush(target, tokens, settings.think_s)
 
 
-def _device_maker(client: str, population: Population) -> Callable[[int], Device]:
+def _device_maker(settings: SwarmSettings, population: Population) -> MakeDevice:
     tls = population.destination.target.tls
-    if client == "library":
-        context = ssl.create_default_context() if tls else None
-        return partial(LibraryDevice, population=population, tls=context)
-    if tls:
+    lean = settings.client == "lean"
+    if lean and tls:
         raise ConfigError("a lean device speaks no TLS: give --client library, or an http:// --url")
-    return partial(LeanDevice, population=population)
+    context = ssl.create_default_context() if tls else None
+
+    def make(index: int, nursery: trio.Nursery) -> Device:
+        if not uses_websocket(settings.transport, index):
+            return (
+                LeanDevice(index, population) if lean else LibraryDevice(index, population, context)
+            )
+        if lean:
+            return LeanWebSocketDevice(index, population)
+        return LibraryWebSocketDevice(index, population, nursery, context)
+
+    return make
+
+
+def uses_websocket(transport: str, index: int) -> bool:
+    """Whether a device connects by WebSocket; of a mixed crowd, every other one does."""
+    return index % 2 == 1 if transport == "mixed" else transport == "ws"

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
+import orjson
 import trio
 
+from trio_push.push import MARK_READ
 from trio_push.swarm.audit import Audit
 from trio_push.swarm.histogram import Histogram
+from trio_push.swarm.reconnect import Schedule, fleet_s
 from trio_push.swarm.stamp import Stamper
 from trio_push.swarm.target import Target
 
 #: devices that may be connecting at the same time: far below the backlog of a listening socket
 #: (4096), which drops what exceeds it and makes the kernel try again a second later
 CONNECTING_AT_ONCE = 512
+
+#: a slow reader takes so many bytes after each wait: less than a push in a second
+SLOW_BYTES = 64
+SLOW_S = 1.0
+
+#: where devices of each transport connect to, unless told otherwise
+EVENTS_PATH = "/events?token={token}"
+WEBSOCKET_PATH = "/ws?token={token}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,13 +38,16 @@ class Destination:
 
     target: Target
     tokens: Sequence[str]
-    path: str
+    #: None: that of the transport
+    path: str | None
     connect_timeout_s: float
     #: addresses to connect from, in turn; none: the kernel chooses
     sources: Sequence[str] = ()
+    #: whether devices over WebSocket acknowledge what they get
+    ack: bool = False
 
-    def request_path(self, index: int) -> str:
-        return self.path.replace("{token}", quote(self.tokens[index], safe=""))
+    def request_path(self, index: int, usual: str) -> str:
+        return (self.path or usual).replace("{token}", quote(self.tokens[index], safe=""))
 
     def source(self, index: int) -> str | None:
         return self.sources[index % len(self.sources)] if self.sources else None
@@ -53,6 +68,15 @@ class Connections:
     failures: Counter[str] = field(default_factory=Counter)
     #: from connecting to the head of the response
     connect: Histogram = field(default_factory=Histogram)
+    #: WebSockets closed with a close code, by its name
+    closes: Counter[str] = field(default_factory=Counter)
+    #: times that a server said that a device has all that it missed, or that it has not
+    resumes: int = 0
+    not_recovered: int = 0
+    #: devices that a storm has dropped, those of them that are back, and how long that took
+    dropped: int = 0
+    back: int = 0
+    back_after: Histogram = field(default_factory=Histogram)
 
 
 class Population:
@@ -62,12 +86,15 @@ class Population:
         "_all_tried",
         "_on_push",
         "_stamper",
+        "_storm_at",
         "_wall_offset_s",
         "audit",
         "connecting",
         "connections",
         "destination",
         "random",
+        "schedule",
+        "slow_readers",
     )
 
     def __init__(
@@ -79,14 +106,23 @@ class Population:
         seed: int,
         wall_offset_s: float,
         on_push: Callable[[int, str], None] | None = None,
+        schedule: Schedule = fleet_s,
+        slow_readers: float = 0.0,
     ) -> None:
-        """`wall_offset_s` + trio's time = epoch time, as the driver stamps it on pushes."""
+        """`wall_offset_s` + trio's time = epoch time, as the driver stamps it on pushes.
+
+        `slow_readers` is the share of devices that read as slowly as they can.
+        """
         self.destination = destination
         self.audit = audit
         self.connections = Connections()
         #: held by a device while it connects
         self.connecting = trio.Semaphore(CONNECTING_AT_ONCE)
         self.random = random.Random(seed)
+        self.schedule = schedule
+        #: may be set to 0 for all to read what is left
+        self.slow_readers = slow_readers
+        self._storm_at = -math.inf
         self._stamper = stamper
         self._wall_offset_s = wall_offset_s
         self._on_push = on_push
@@ -109,8 +145,21 @@ class Population:
         connections.peak = max(connections.peak, connections.now)
         if again:
             connections.reconnects += 1
+            if connections.back < connections.dropped:
+                connections.back += 1
+                connections.back_after.record(trio.current_time() - self._storm_at)
         else:
             connections.ever += 1
+
+    def reads_slowly(self, index: int) -> bool:
+        """Whether a device is one of the slow readers, who are spread evenly."""
+        share = self.slow_readers
+        return share > 0 and int((index + 1) * share) > int(index * share)
+
+    def struck(self, devices: int) -> None:
+        """A storm drops so many devices now."""
+        self.connections.dropped = devices
+        self._storm_at = trio.current_time()
 
     def disconnected(self) -> None:
         self.connections.now -= 1
@@ -118,8 +167,45 @@ class Population:
     def failed(self, reason: str) -> None:
         self.connections.failures[reason] += 1
 
+    def closed(self, why: str) -> None:
+        """A WebSocket was closed by either side, in words of its protocol."""
+        self.connections.closes[why] += 1
+
+    def resumed(self, *, recovered: bool) -> None:
+        """A server has said whether what a device missed is all there."""
+        if recovered:
+            self.connections.resumes += 1
+        else:
+            self.connections.not_recovered += 1
+
+    def acknowledged(self) -> None:
+        self.audit.deliveries.acknowledged += 1
+
+    def marked_read(self) -> None:
+        """A device was told what its user has read on another one."""
+        self.audit.deliveries.read_marks += 1
+
+    def heard(self, index: int, event: str, data: str) -> bool:
+        """A device got an event of a stream; returns whether that was a push."""
+        if event == "sync_result":
+            self.resumed(recovered=_recovered(data))
+            return False
+        if event == MARK_READ:
+            self.marked_read()
+        else:
+            self.received(index, data)
+        return True
+
     def received(self, index: int, data: str) -> None:
+        """A device got a push."""
         now = trio.current_time() + self._wall_offset_s
         self.audit.receive(index, self._stamper.read(data), now)
         if self._on_push is not None:
             self._on_push(index, data)
+
+
+def _recovered(data: str) -> bool:
+    try:
+        return bool(orjson.loads(data)["recovered"])
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return False

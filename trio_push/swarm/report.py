@@ -57,6 +57,7 @@ def make_report(run: Measured) -> Report:
         "deliveries": _deliveries(run.audit, run.books.lost, run.calls),
         "latency_ms": run.audit.latency.summary_ms(),
         "connect_ms": run.connections.connect.summary_ms(),
+        "back_ms": run.connections.back_after.summary_ms(),
         "books": run.books.as_json(),
     }
     figures["thresholds"] = [
@@ -75,6 +76,11 @@ def _devices(settings: SwarmSettings, connections: Connections, lag: Histogram) 
         "failed": connections.tried - connections.ever,
         "reconnects": connections.reconnects,
         "failures": dict(connections.failures.most_common()),
+        "closes": dict(connections.closes.most_common()),
+        "resumes": connections.resumes,
+        "not_recovered": connections.not_recovered,
+        "dropped": connections.dropped,
+        "back": connections.back,
         "loop_lag_ms": lag.summary_ms(),
     }
 
@@ -103,6 +109,8 @@ def _deliveries(audit: Audit, lost: int, calls: Calls | None) -> dict[str, Any]:
         "out_of_order": deliveries.out_of_order,
         "misdelivered": deliveries.misdelivered,
         "foreign": deliveries.foreign,
+        "acknowledged": deliveries.acknowledged,
+        "read_marks": deliveries.read_marks,
     }
     if calls is not None:
         figures["on_push"] = {
