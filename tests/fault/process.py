@@ -20,11 +20,12 @@ ROOT = Path(__file__).parents[2]
 
 
 class Serve:
-    """The running process; `url` is its wire listener."""
+    """The running process; `url` is its wire listener, `api` its API's if it has one."""
 
     def __init__(self, process: trio.Process) -> None:
         self.process = process
         self.url = ""
+        self.api = ""
         #: what it has logged
         self.log: list[dict[str, Any]] = []
         self._logged = trio.Event()
@@ -59,12 +60,14 @@ class Serve:
 
 
 @asynccontextmanager
-async def serve(*flags: str, open_files: int | None = None) -> AsyncIterator[Serve]:
+async def serve(
+    *flags: str, api: str = "off", open_files: int | None = None
+) -> AsyncIterator[Serve]:
     """A server on a free port, which may have so many files open; killed if it is still there."""
     command = [sys.executable, "-m", "trio_push", "serve", "--listen", "127.0.0.1:0"]
     async with trio.open_nursery() as nursery:
         process = await trio.lowlevel.open_process(
-            [*command, "--api", "off", "--log-format", "json", *flags],
+            [*command, "--api", api, "--log-format", "json", *flags],
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -74,8 +77,9 @@ async def serve(*flags: str, open_files: int | None = None) -> AsyncIterator[Ser
         try:
             running = Serve(process)
             nursery.start_soon(running.read_log)
-            running.url = (await running.logged("listening"))["url"]
             await running.logged("ready")
+            urls = {line["listener"]: line["url"] for line in running.log if "listener" in line}
+            running.url, running.api = urls["wire"], urls.get("api", "")
             yield running
         finally:
             process.kill()

@@ -7,21 +7,20 @@ was delivered in the moment before a kill.
 from __future__ import annotations
 
 import json
-import os
 import random
-import signal
-import sys
+import re
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
-import httpx
 import trio
 
-from loadtest.child import Address, Child, running
+from tests.fault.process import Serve, serve
+from tests.serving import PATIENCE_S
 from trio_push.wire.sse_parser import EventStreamParser
 
 ROUNDS = 5
@@ -31,7 +30,6 @@ LIFE_S = (0.2, 0.9)
 WRITTEN_S = 1.0
 #: pushes of one connection that are under way together
 PIPELINED = 8
-PATIENCE_S = 20
 
 #: tokens whose devices are away, come and go, and acknowledge
 AWAY = [f"a{n}" for n in range(4)]
@@ -46,8 +44,10 @@ class Account:
     def __init__(self) -> None:
         self._number = 0
         self.accepted: set[int] = set()
-        #: those among them that want their acknowledgement
+        #: those that want their acknowledgement
         self.acking: set[int] = set()
+        #: asked to be recalled, and told to have been
+        self.recalling: set[int] = set()
         self.recalled: set[int] = set()
         #: when each was read, by time.monotonic
         self.read: defaultdict[int, list[float]] = defaultdict(list)
@@ -57,92 +57,137 @@ class Account:
         self._number += 1
         return self._number
 
-    @property
-    def expected(self) -> set[int]:
-        return self.accepted - self.recalled
-
     def missing(self) -> set[int]:
-        return self.expected - self.read.keys()
+        return self.accepted - self.recalling - self.read.keys()
+
+
+class Answer(NamedTuple):
+    status: int
+    body: bytes
+
+
+class Connection:
+    """HTTP/1.1 that ends with EndOfLife when the server does."""
+
+    def __init__(self, stream: trio.SocketStream) -> None:
+        self._stream = stream
+        self._rest = b""
+
+    async def __aenter__(self) -> Connection:
+        return self
+
+    async def __aexit__(self, *args: object) -> None:
+        await trio.aclose_forcefully(self._stream)
+
+    async def send(self, *data: bytes) -> None:
+        try:
+            await self._stream.send_all(b"".join(data))
+        except trio.BrokenResourceError:
+            raise EndOfLife from None
+
+    async def receive(self) -> bytes:
+        rest, self._rest = self._rest, b""
+        if rest:
+            return rest
+        try:
+            chunk = await self._stream.receive_some()
+        except trio.BrokenResourceError:
+            raise EndOfLife from None
+        if not chunk:
+            raise EndOfLife
+        return bytes(chunk)
+
+    async def request(self, method: str, target: str, json_body: object = None) -> Answer:
+        body = b"" if json_body is None else json.dumps(json_body).encode()
+        head = f"{method} {target} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        await self.send(_b(f"{head}Content-Length: {len(body)}\r\n\r\n"), body)
+        return await self.answer()
+
+    async def answer(self) -> Answer:
+        """The next one; of one without a length the body is left to be received."""
+        data = b""
+        while b"\r\n\r\n" not in data:
+            data += await self.receive()
+        head, _, body = data.partition(b"\r\n\r\n")
+        length = re.search(rb"(?i)^content-length: *(\d+)", head, re.MULTILINE)
+        size = int(length[1]) if length else 0
+        while len(body) < size:
+            body += await self.receive()
+        self._rest = body[size:]
+        return Answer(int(head.split()[1]), body[:size])
+
+
+class EndOfLife(Exception):
+    """The server is gone."""
 
 
 class Life:
     """One process, from its start to its death."""
 
-    def __init__(self, child: Child, wire: Address, api: Address, account: Account) -> None:
-        self._child = child
-        self._wire = wire
+    def __init__(self, server: Serve, account: Account) -> None:
+        self._server = server
         self._account = account
-        self.api = httpx.AsyncClient(base_url=f"http://{api[0]}:{api[1]}", timeout=PATIENCE_S)
 
     def kill(self) -> None:
-        os.kill(self._child.pid, signal.SIGKILL)
+        self._server.process.kill()
         self._account.kills.append(time.monotonic())
+
+    async def connect(self, url: str) -> Connection:
+        place = urlsplit(url)
+        return Connection(await trio.open_tcp_stream(str(place.hostname), int(place.port or 0)))
+
+    async def books(self) -> Any:
+        async with await self.connect(self._server.api) as api:
+            return json.loads((await api.request("GET", "/v1/ledger")).body)
 
     # -- senders; each ends when the server does
 
     async def push_over_apns(self) -> None:
         """Pipelined, each with a topic of its own, or the newer would replace the older."""
-        stream = await trio.open_tcp_stream(*self._wire)
-        async with stream:
+        async with await self.connect(self._server.url) as wire:
             while True:
                 numbers = [self._account.next() for _ in range(PIPELINED)]
-                await stream.send_all(b"".join(map(_apns_request, numbers)))
-                answers = b""
+                await wire.send(*map(_apns_request, numbers))
                 for number in numbers:
-                    while b"\r\n\r\n" not in answers:
-                        chunk = await stream.receive_some()
-                        if not chunk:
-                            return
-                        answers += chunk
-                    head, _, answers = answers.partition(b"\r\n\r\n")
-                    assert head.startswith(b"HTTP/1.1 200 "), head
+                    assert (await wire.answer()).status == 200
                     self._account.accepted.add(number)
 
     async def push_over_the_api(self, rng: random.Random) -> None:
-        while True:
-            number = self._account.next()
-            acked = rng.random() < 0.5
-            order: dict[str, Any] = {"id": str(number), "payload": {"n": number}}
-            if acked:
-                order |= {"token": rng.choice(ACKING), "ack": True}
-            else:
-                order |= {"token": rng.choice(AWAY + RESTLESS), "delay_s": rng.uniform(0.5, 2)}
-            answer = await self.api.post("/v1/push", json=order)
-            assert answer.status_code == 200, answer.text
-            self._account.accepted.add(number)
-            if acked:
-                self._account.acking.add(number)
-            elif rng.random() < 0.3 and await self._recall(number):
-                self._account.recalled.add(number)
-
-    async def _recall(self, number: int) -> bool:
-        return (await self.api.delete(f"/v1/push/{number}")).status_code == 200
+        async with await self.connect(self._server.api) as api:
+            while True:
+                number = self._account.next()
+                acked = rng.random() < 0.5
+                order: dict[str, Any] = {"id": str(number), "payload": {"n": number}}
+                if acked:
+                    order |= {"token": rng.choice(ACKING), "ack": True}
+                    self._account.acking.add(number)
+                else:
+                    order |= {"token": rng.choice(AWAY + RESTLESS), "delay_s": rng.uniform(0.5, 2)}
+                assert (await api.request("POST", "/v1/push", order)).status == 200
+                self._account.accepted.add(number)
+                if not acked and rng.random() < 0.3:
+                    self._account.recalling.add(number)
+                    if (await api.request("DELETE", f"/v1/push/{number}")).status == 200:
+                        self._account.recalled.add(number)
 
     # -- devices
 
     async def listen(self, token: str) -> None:
         """Read until the server ends; acknowledge half of what asks for it."""
-        stream = await trio.open_tcp_stream(*self._wire)
-        async with stream:
-            await stream.send_all(b"GET /events?token=%b HTTP/1.1\r\nHost: x\r\n\r\n" % _b(token))
-            head = b""
-            while b"\r\n\r\n" not in head:
-                head += await stream.receive_some()
+        async with (
+            await self.connect(self._server.url) as wire,
+            await self.connect(self._server.url) as acks,
+        ):
+            await wire.send(b"GET /events?token=%b HTTP/1.1\r\nHost: x\r\n\r\n" % _b(token))
+            await wire.answer()
             parser = EventStreamParser()
-            chunk = head.partition(b"\r\n\r\n")[2]
             while True:
-                for event in parser.feed(chunk):
+                for event in parser.feed(await wire.receive()):
                     number = json.loads(event.data)["n"]
                     self._account.read[number].append(time.monotonic())
                     if number in self._account.acking and number % 2:
-                        await self._acknowledge(token, number)
-                chunk = await stream.receive_some()
-                if not chunk:
-                    return
-
-    async def _acknowledge(self, token: str, number: int) -> None:
-        url = f"http://{self._wire[0]}:{self._wire[1]}/events/ack?token={token}"
-        await self.api.post(url, json={"notification_id": str(number)})
+                        body = {"notification_id": str(number)}
+                        await acks.request("POST", f"/events/ack?token={token}", body)
 
 
 def _b(text: object) -> bytes:
@@ -160,21 +205,14 @@ def _apns_request(number: int) -> bytes:
 
 @asynccontextmanager
 async def living(path: Path, account: Account) -> AsyncIterator[Life]:
-    command = (
-        *(sys.executable, "-m", "trio_push", "serve"),
-        *("--listen", "127.0.0.1:0", "--api", "127.0.0.1:0"),
-        *("--store", f"sqlite:{path}", "--store-per-token", "100000"),
-    )
-    async with running(command) as child:
-        wire, api = await child.listening("wire"), await child.listening("api")
-        life = Life(child, wire, api, account)
-        async with life.api:
-            yield life
+    flags = ("--store", f"sqlite:{path}", "--store-per-token", "100000")
+    async with serve(*flags, api="127.0.0.1:0") as server:
+        yield Life(server, account)
 
 
 async def until_its_end(work: Any, *args: Any) -> None:
     """Do the work of a client of a server that dies under it."""
-    with suppress(OSError, trio.BrokenResourceError, httpx.HTTPError):
+    with suppress(EndOfLife, OSError):
         await work(*args)
 
 
@@ -202,7 +240,7 @@ async def test_nothing_that_was_accepted_is_lost(tmp_path: Path) -> None:
             while account.missing():
                 await trio.sleep(0.1)
         await trio.sleep(0.5)
-        books = (await life.api.get("/v1/ledger")).json()
+        books = await life.books()
         life.kill()
 
     assert account.missing() == set()
