@@ -33,6 +33,7 @@ SANS_IO = (
     "trio_push.swarm.books",
     "trio_push.swarm.histogram",
     "trio_push.swarm.http_response",
+    "trio_push.swarm.position",
     "trio_push.swarm.reconnect",
     "trio_push.swarm.stamp",
     "trio_push.swarm.thresholds",

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from trio_push.push import State
 from trio_push.swarm.audit import Audit
@@ -247,3 +248,28 @@ def test_reads_the_servers_ledger() -> None:
 @pytest.mark.parametrize("body", [b"", b"not found", b"{}", b"[]", b'{"accepted": "many"}'])
 def test_what_is_no_ledger(body: bytes) -> None:
     assert parse_reading(body) is None
+
+
+class TestAcknowledged:
+    """Where devices acknowledge, pushes end as that; until then they are open, and seen."""
+
+    def after(self, acknowledged: int, awaiting: int) -> Reading:
+        after = reading(100 + acknowledged + awaiting, 90, stored=4, coalesced=6)
+        after.open["awaiting_ack"] = awaiting
+        return structs.replace(after, ended=after.ended | {"acknowledged": acknowledged})
+
+    @pytest.mark.parametrize(
+        ("acknowledged", "awaiting", "seen", "balanced"),
+        [(5, 0, 5, True), (3, 2, 5, True), (0, 5, 5, True), (3, 2, 3, True), (5, 0, 4, False)],
+    )
+    def test_reconcile(self, acknowledged: int, awaiting: int, seen: int, balanced: bool) -> None:
+        audit = audited(acknowledged + awaiting, seen)
+        books = reconcile(BEFORE, self.after(acknowledged, awaiting), audit, seen)
+        assert books.balanced is balanced, books
+
+    def test_more_seen_than_awaits_its_word(self) -> None:
+        books = reconcile(BEFORE, self.after(1, 1), audited(2, 2, foreign=1), 3)
+        assert books.reasons == ("the server delivered 1 pushes, the devices received 3",)
+
+    def test_still_to_come(self) -> None:
+        assert still_to_come(BEFORE, self.after(5, 0), audited(5, 3)) == 2

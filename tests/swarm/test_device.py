@@ -28,7 +28,7 @@ def make(request: pytest.FixtureRequest) -> Make:
 class Seen:
     """A population of one device, and what it received."""
 
-    def __init__(self, target: Target, path: str = "/events?token={token}") -> None:
+    def __init__(self, target: Target, path: str | None = None) -> None:
         self.data: list[str] = []
         destination = Destination(
             target=target, tokens=["a b/c"], path=path, connect_timeout_s=5, sources=["127.0.0.9"]

@@ -113,3 +113,12 @@ def test_no_reference_cycle() -> None:
         assert gc.collect() == 0
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("cut", [0, 20, len(SWITCHING)])
+def test_other_protocol_that_was_asked_for(cut: int) -> None:
+    parser = ResponseParser(may_upgrade=True)
+    data = SWITCHING.replace(b"\r\n\r\n", b"\r\nSec-WebSocket-Accept: k\r\n\r\n") + b"frames"
+    body = (parser.feed(data[:cut]) if cut else b"") + parser.feed(data[cut:])
+    assert (parser.head_complete, parser.status, parser.accept) == (True, 101, b"k")
+    assert body == b"frames"

@@ -67,9 +67,11 @@ class CardboardDevice:
         self.closed += 1
 
 
-def population(jitter: float = 0.0) -> Population:
+def population(jitter: float = 0.0, *, ack: bool = False) -> Population:
     target = Target("http", "127.0.0.1", 1, "", trio.socket.AF_INET, ("127.0.0.1", 1))
-    destination = Destination(target=target, tokens=["t"], path="{token}", connect_timeout_s=10)
+    destination = Destination(
+        target=target, tokens=["t"], path="{token}", connect_timeout_s=10, ack=ack
+    )
     result = Population(destination, Audit(1), Stamper("run"), seed=0, wall_offset_s=0)
     result.random.random = lambda: jitter  # type: ignore[method-assign]
     return result

@@ -47,7 +47,14 @@ def audited() -> Audit:
 
 def measured(**more: Any) -> Measured:
     connections = Connections(
-        now=8, peak=9, tried=10, ever=9, reconnects=2, failures=Counter({"reset": 3})
+        now=8,
+        peak=9,
+        tried=10,
+        ever=9,
+        reconnects=2,
+        failures=Counter({"reset": 3}),
+        closes=Counter({"too_slow": 2}),
+        resumes=1,
     )
     connections.connect.record(0.001)
     values: dict[str, Any] = {
@@ -76,6 +83,9 @@ def test_figures() -> None:
             "failed": 1,
             "reconnects": 2,
             "failures": {"reset": 3},
+            "closes": {"too_slow": 2},
+            "resumes": 1,
+            "not_recovered": 0,
             "loop_lag_ms": lag,
         },
         "pushes": {
@@ -96,6 +106,8 @@ def test_figures() -> None:
             "out_of_order": 1,
             "misdelivered": 0,
             "foreign": 1,
+            "acknowledged": 0,
+            "read_marks": 0,
             "on_push": {"succeeded": 5, "failed": 4, "skipped": 5},
         },
         "latency_ms": pytest.approx(
@@ -164,9 +176,10 @@ def test_plain_lines() -> None:
     report = make_report(measured(calls=Calls(5, 4, 3, 2)))
     assert printed(report, terminal=False).splitlines() == [
         "run:         12.3 s, seed 42",
-        "devices:     10 planned, 8 connected, 9 peak, 1 failed, 2 reconnects",
+        "devices:     10 planned, 8 connected, 9 peak, 1 failed, 2 reconnects, 1 resumes",
         "connecting:  p50 1.00  p90 1.00  p99 1.00  p99.9 1.00  max 1.00 ms",
         "failures:    3 × reset",
+        "closes:      2 × too_slow",
         "pushes:      7 sent, 5 accepted, 1 refused, 1 unanswered, 1 unsent",
         "refusals:    1 × BadTopic",
         "deliveries:  4 received, 0 lost, 1 duplicate, 1 late, 1 out of order, 1 foreign",

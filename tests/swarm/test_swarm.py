@@ -21,6 +21,7 @@ from trio_push.swarm.lanes import MakeLanes, api_lanes, lanes_of
 from trio_push.swarm.report import Report
 from trio_push.swarm.settings import SwarmSettings
 from trio_push.swarm.swarm import open_run, swarm
+from trio_push.wire.close_codes import GOING_AWAY
 
 KEYS = {
     "devices": {"planned", "connected", "peak", "failed", "reconnects"},
@@ -55,10 +56,12 @@ def counts(report: Report, group: str, *names: str) -> tuple[int, ...]:
     return tuple(report.figures[group][name] for name in names)
 
 
+@pytest.mark.parametrize("transport", ["sse", "ws", "mixed"])
 @pytest.mark.parametrize("via", ["apns", "apns-h2", "api"])
-async def test_every_push_is_accounted_for(via: str) -> None:
+async def test_every_push_is_accounted_for(via: str, transport: str) -> None:
     async with server_of() as server:
-        report = await run_swarm(settings_for(server.addresses.wire[0], via=via))
+        settings = settings_for(server.addresses.wire[0], via=via, transport=transport)
+        report = await run_swarm(settings)
     figures = report.figures
     assert set(figures) == {*KEYS, "thresholds", "duration_s", "seed"}
     assert all(keys <= set(figures[group]) for group, keys in KEYS.items())
@@ -75,18 +78,22 @@ async def test_every_push_is_accounted_for(via: str) -> None:
     assert report.exit_code == 0
 
 
-async def test_library_devices() -> None:
+@pytest.mark.parametrize("transport", ["sse", "ws", "mixed"])
+async def test_library_devices(transport: str) -> None:
     async with server_of() as server:
+        url = server.addresses.wire[0]
         report = await run_swarm(
-            settings_for(server.addresses.wire[0], client="library", devices=5)
+            settings_for(url, client="library", devices=5, transport=transport)
         )
     assert counts(report, "devices", "connected", "failed") == (5, 0)
     assert report.figures["books"]["balanced"] is True
     assert report.figures["deliveries"]["received"] == report.figures["pushes"]["accepted"] > 0
 
 
-@pytest.mark.parametrize("via", ["apns", "apns-h2"])
-async def test_over_tls(via: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("via", "transport"), [("apns", "sse"), ("apns-h2", "ws")])
+async def test_over_tls(
+    via: str, transport: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ca = trustme.CA()
     cert = ca.issue_cert("127.0.0.1")
     for name, blob in {"ca": ca.cert_pem, "key": cert.private_key_pem}.items():
@@ -97,7 +104,9 @@ async def test_over_tls(via: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         tls_listen=("127.0.0.1:0",), tls_cert=str(tmp_path / "cert"), tls_key=str(tmp_path / "key")
     ) as server:
         url = server.addresses.tls[0]
-        report = await run_swarm(settings_for(url, client="library", via=via, devices=5))
+        report = await run_swarm(
+            settings_for(url, client="library", via=via, devices=5, transport=transport)
+        )
         with pytest.raises(ConfigError, match="give --client library"):
             await run_swarm(settings_for(url))
     assert report.figures["books"]["balanced"] is True
@@ -132,6 +141,45 @@ async def test_refusals_are_counted_by_reason(tmp_path: Path) -> None:
     assert report.figures["devices"]["failed"] == 1
     assert report.figures["devices"]["failures"] == {"status 410": 1}
     assert report.figures["books"]["balanced"] is True
+
+
+@pytest.mark.parametrize("client", ["lean", "library"])
+@pytest.mark.parametrize("ack", [False, True])
+async def test_acknowledged_or_not_nothing_is_lost_over_websocket(client: str, ack: bool) -> None:
+    """The server drops every device once, while pushes go on."""
+    async with server_of() as server, trio.open_nursery() as nursery:
+        nursery.start_soon(drop_all, server, 0.5)
+        url = server.addresses.wire[0]
+        report = await run_swarm(
+            settings_for(url, via="api", transport="ws", ack=ack, client=client, duration_s=3.0)
+        )
+    figures = report.figures
+    accepted = figures["pushes"]["accepted"]
+    assert counts(report, "devices", "reconnects", "resumes", "not_recovered") == (20, 20, 0)
+    assert counts(report, "deliveries", "received", "lost", "foreign") == (accepted, 0, 0)
+    assert figures["deliveries"]["acknowledged"] >= accepted * ack
+    assert figures["books"]["balanced"] is True, figures["books"]
+    if ack:
+        assert figures["books"]["server"]["acknowledged"] == accepted
+    assert figures["devices"]["closes"] == {"going_away": 20}
+
+
+async def test_devices_that_resume_over_sse() -> None:
+    async with server_of() as server, trio.open_nursery() as nursery:
+        nursery.start_soon(drop_all, server, 0.6)
+        settings = settings_for(server.addresses.wire[0], via="api", duration_s=3.0)
+        report = await run_swarm(settings)
+    assert counts(report, "devices", "reconnects", "resumes", "not_recovered") == (20, 20, 0)
+    assert counts(report, "deliveries", "lost", "duplicate", "foreign") == (0, 0, 0)
+    assert report.figures["books"]["balanced"] is True
+
+
+async def drop_all(server: Server, after_s: float) -> None:
+    await trio.sleep(after_s)
+    for token in server.node.directory.tokens(None, 100):
+        connection = server.node.directory.get(token)
+        assert connection is not None
+        server.node.router.delivery.disconnect(connection, GOING_AWAY)
 
 
 async def test_devices_that_come_back_get_what_was_stored() -> None:

@@ -46,7 +46,7 @@ CONVERSATIONS: dict[bytes, list[Event]] = {
     text(b"x" * 126): [Message(True, b"x" * 126)],
     masked(Opcode.CLOSE): [Close(None)],
     masked(Opcode.CLOSE, b"\x03\xe8"): [Close(1000)],
-    masked(Opcode.CLOSE, b"\x0f\xa0why") + b"whatever": [Close(4000)],
+    masked(Opcode.CLOSE, b"\x0f\xa0why") + b"whatever": [Close(4000, "why")],
 }
 FAULTS: dict[bytes, CloseCode] = {
     b"\x81\x01x": PROTOCOL_ERROR,  # not masked

@@ -22,12 +22,18 @@ class ApiLane:
     """`POST /v1/pushes` over and over; batches grow by themselves when the server is slow."""
 
     def __init__(
-        self, target: Target, audit: Audit, topic: str | None, *, delay_s: float = 0.0
+        self,
+        target: Target,
+        audit: Audit,
+        topic: str | None,
+        *,
+        delay_s: float = 0.0,
+        ack: bool = False,
     ) -> None:
         self.delay_s = delay_s
         self._connection = Http1Connection(target)
         self._audit = audit
-        fields = {"topic": topic, "delay_s": delay_s}
+        fields = {"topic": topic, "delay_s": delay_s, "ack": ack}
         #: what the lines have in common, as the end of a JSON object
         self._common = b"".join(
             b",%b:%b" % (orjson.dumps(name), orjson.dumps(value))

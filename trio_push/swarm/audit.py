@@ -54,10 +54,15 @@ class Deliveries:
     out_of_order: int = 0
     #: pushes of this run that reached another device than theirs; in none of the other counts
     misdelivered: int = 0
+    #: news of what the user has read on another device
+    read_marks: int = 0
+    #: notifications that their devices have acknowledged
+    acknowledged: int = 0
 
     @property
     def received(self) -> int:
-        return self.distinct + self.foreign
+        """What the server counts as delivered."""
+        return self.distinct + self.foreign + self.read_marks
 
 
 class Audit:

@@ -66,6 +66,11 @@ def gained(before: Reading, after: Reading) -> dict[str, int]:
     return {"accepted": after.accepted - before.accepted, **ends, "open": open_}
 
 
+def reached(server: dict[str, int]) -> int:
+    """Pushes that the server has brought to devices, with or without their word for it."""
+    return server.get("delivered", 0) + server.get("acknowledged", 0)
+
+
 def still_to_come(before: Reading, now: Reading, audit: Audit) -> int:
     """Pushes that may still reach a device: waiting for them makes sense.
 
@@ -74,7 +79,7 @@ def still_to_come(before: Reading, now: Reading, audit: Audit) -> int:
     """
     server = gained(before, now)
     unseen = audit.unseen() - sum(server.get(name, 0) for name in _ENDED_UNSEEN)
-    return max(unseen, server.get("delivered", 0) - audit.deliveries.received, 0)
+    return max(unseen, reached(server) - audit.deliveries.received, 0)
 
 
 def audit_alone(audit: Audit, why: str) -> Books:
@@ -98,7 +103,11 @@ def reconcile(before: Reading, after: Reading | None, audit: Audit, received: in
         return replace(alone, balanced=False)
     server = gained(before, after)
     lost = _lost(server, audit)
-    reasons = [*_disagreements(server, audit, received), *_losses(after, audit, lost)]
+    unacknowledged = after.open.get("awaiting_ack", 0)
+    reasons = [
+        *_disagreements(server, audit, received, unacknowledged),
+        *_losses(after, audit, lost),
+    ]
     return Books(
         balanced=not reasons,
         server={**server, "balanced": after.balanced},
@@ -115,12 +124,14 @@ def _lost(server: dict[str, int], audit: Audit) -> int:
     to have delivered can be missed.
     """
     if not audit.pushes.sent:
-        return max(server["delivered"] - audit.deliveries.received, 0)
+        return max(reached(server) - audit.deliveries.received, 0)
     explained = sum(server.get(name, 0) for name in _ENDED_UNSEEN) + max(server["open"], 0)
     return max(audit.unseen() - explained, 0)
 
 
-def _disagreements(server: dict[str, int], audit: Audit, received: int) -> list[str]:
+def _disagreements(
+    server: dict[str, int], audit: Audit, received: int, unacknowledged: int
+) -> list[str]:
     pushes, received_now = audit.pushes, audit.deliveries.received
     reasons = []
     surplus = server["accepted"] - pushes.accepted
@@ -131,11 +142,11 @@ def _disagreements(server: dict[str, int], audit: Audit, received: int) -> list[
             f"the server's ledger shows {server['accepted']} accepted pushes, its answers to us "
             f"{pushes.accepted}{unanswered}{others}"
         )
-    if not received <= server["delivered"] <= received_now:
-        others = "; are other devices connected?" if server["delivered"] > received_now else ""
+    delivered = reached(server)
+    if not received <= delivered + unacknowledged or not delivered <= received_now:
+        others = "; are other devices connected?" if delivered > received_now else ""
         reasons.append(
-            f"the server delivered {server['delivered']} pushes, the devices received "
-            f"{received_now}{others}"
+            f"the server delivered {delivered} pushes, the devices received {received_now}{others}"
         )
     return reasons
 

@@ -10,9 +10,6 @@ import trio
 from trio_push.swarm.population import Population
 from trio_push.swarm.reconnect import delay_s, is_healthy
 
-#: the event by which a server answers `Last-Event-ID`; no push
-SYNC_RESULT = "sync_result"
-
 
 class ConnectFailed(Exception):
     """A device did not get its stream; failures are counted by this message."""
@@ -25,10 +22,13 @@ class Device(Protocol):
     `keep_connected`: a frame takes 220 bytes.
     """
 
-    #: events of the present connection
-    received: int
-    #: the least time before the next connection, as the server asked for it with ``retry:``
-    retry_s: float
+    @property
+    def received(self) -> int:
+        """Pushes of the present connection."""
+
+    @property
+    def retry_s(self) -> float:
+        """The least time before the next connection, as the server asked for it."""
 
     async def connect(self) -> None:
         """Get the event stream. Raises ConnectFailed; leaves nothing open when it raises."""

@@ -20,6 +20,7 @@ class _Message:
     """What httptools calls back. Apart from `ResponseParser` so that no reference cycle arises."""
 
     __slots__ = (
+        "accept",
         "body",
         "close",
         "complete",
@@ -36,6 +37,7 @@ class _Message:
         self.body: list[bytes] = []
         self.content_type = b""
         self.redirect = b""
+        self.accept = b""
         #: the body says itself where it ends: chunks or a length
         self.delimited = False
         self.close = False
@@ -52,6 +54,8 @@ class _Message:
                 self.close = value.lower() == b"close"
             case b"location":
                 self.redirect = value
+            case b"sec-websocket-accept":
+                self.accept = value
 
     def on_headers_complete(self) -> None:
         self.head_complete = True
@@ -66,9 +70,11 @@ class _Message:
 class ResponseParser:
     """Parses the responses of one connection, one after the other."""
 
-    __slots__ = ("_head_bytes", "_message", "_parser")
+    __slots__ = ("_head_bytes", "_may_upgrade", "_message", "_parser")
 
-    def __init__(self) -> None:
+    def __init__(self, *, may_upgrade: bool = False) -> None:
+        """`may_upgrade`: another protocol was asked for; its first bytes are the body then."""
+        self._may_upgrade = may_upgrade
         self._message = _Message()
         self._parser = httptools.HttpResponseParser(self._message)
         self._head_bytes = 0
@@ -81,7 +87,9 @@ class ResponseParser:
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as exc:
-            raise ProtocolError("the server wants to speak another protocol") from exc
+            if not self._may_upgrade:
+                raise ProtocolError("the server wants to speak another protocol") from exc
+            return data[exc.args[0] :]
         except httptools.HttpParserError as exc:
             raise ProtocolError(f"not an HTTP response: {exc}") from exc
         message = self._message
@@ -134,3 +142,8 @@ class ResponseParser:
     def redirect(self) -> str:
         """Where a redirection leads to."""
         return self._message.redirect.decode("latin-1")
+
+    @property
+    def accept(self) -> bytes:
+        """How the server accepts a WebSocket."""
+        return self._message.accept

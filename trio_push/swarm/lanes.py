@@ -22,23 +22,28 @@ WIDE_LANES = 4
 MakeLanes = Callable[[Target, Target | None, Audit], Sequence[Lane]]
 
 
-def lanes_of(via: str, topic: str | None) -> MakeLanes:
-    """What makes the lanes for `--via` apns, apns-h2 or api."""
+def lanes_of(via: str, topic: str | None, *, ack: bool = False) -> MakeLanes:
+    """What makes the lanes for `--via` apns, apns-h2 or api; only the last knows of `ack`."""
 
     def make(server: Target, api: Target | None, audit: Audit) -> Sequence[Lane]:
         if via == "apns":
             return [ApnsLane(server, audit, topic) for _ in range(APNS_LANES)]
         if via == "apns-h2":
             return [ApnsHttp2Lane(server, audit, topic) for _ in range(WIDE_LANES)]
-        return api_lanes(api, audit, topic)
+        return api_lanes(api, audit, topic, ack=ack)
 
     return make
 
 
 def api_lanes(
-    api: Target | None, audit: Audit, topic: str | None = None, *, delay_s: float = 0.0
+    api: Target | None,
+    audit: Audit,
+    topic: str | None = None,
+    *,
+    delay_s: float = 0.0,
+    ack: bool = False,
 ) -> Sequence[Lane]:
     """Lanes to the API. Raises ConfigError where it is not known."""
     if api is None:
         raise ConfigError("--via api: the server names no API of its own; give --api-url")
-    return [ApiLane(api, audit, topic, delay_s=delay_s) for _ in range(WIDE_LANES)]
+    return [ApiLane(api, audit, topic, delay_s=delay_s, ack=ack) for _ in range(WIDE_LANES)]

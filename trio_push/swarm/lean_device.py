@@ -13,14 +13,14 @@ from typing import Final
 from trio.lowlevel import wait_readable
 
 from trio_push.errors import ProtocolError
-from trio_push.swarm.device import SYNC_RESULT, ConnectFailed
+from trio_push.swarm.device import ConnectFailed
 from trio_push.swarm.http_response import ResponseParser
-from trio_push.swarm.population import Destination, Population
+from trio_push.swarm.population import EVENTS_PATH, Destination, Population
 from trio_push.swarm.target import connect, describe
 from trio_push.wire.sse_parser import EventStreamParser
 
 #: bytes to read at once. An event has some hundred; what is not read now is read next.
-_RECEIVE_BYTES: Final = 16 * 2**10
+RECEIVE_BYTES: Final = 16 * 2**10
 
 
 class LeanDevice:
@@ -45,8 +45,7 @@ class LeanDevice:
         try:
             sock = await connect(destination.target, destination.source(self._index))
             try:
-                sock.send(request)
-                response, early = await _receive_head(sock)
+                response, early = await ask(sock, request, ResponseParser())
                 _check(response)
                 self._parser = EventStreamParser(last_event_id)
                 self.received = 0
@@ -64,7 +63,7 @@ class LeanDevice:
         if self._chunks is not None and self._chunks.complete:
             return False
         try:
-            data = self._socket.recv(_RECEIVE_BYTES)
+            data = self._socket.recv(RECEIVE_BYTES)
             if data:
                 self._take(data if self._chunks is None else self._chunks.feed(data))
             return bool(data)
@@ -84,10 +83,7 @@ class LeanDevice:
 
     def _take(self, body: bytes) -> None:
         for event in self._parser.feed(body):
-            if event.event == SYNC_RESULT:
-                continue  # tells of those that follow
-            self.received += 1
-            self._population.received(self._index, event.data)
+            self.received += self._population.heard(self._index, event.event, event.data)
         if self._parser.retry_ms is not None:
             self.retry_s = self._parser.retry_ms / 1e3
 
@@ -95,19 +91,21 @@ class LeanDevice:
 def _request(destination: Destination, index: int, last_event_id: str) -> bytes:
     last = f"Last-Event-ID: {last_event_id}\r\n" if last_event_id else ""
     return (
-        f"GET {destination.request_path(index)} HTTP/1.1\r\n"
+        f"GET {destination.request_path(index, EVENTS_PATH)} HTTP/1.1\r\n"
         f"Host: {destination.target.authority}\r\n"
         f"Accept: text/event-stream\r\nCache-Control: no-store\r\n{last}\r\n"
     ).encode()
 
 
-async def _receive_head(sock: socket.socket) -> tuple[ResponseParser, bytes]:
-    """The response up to its head, and what came of the body with it."""
-    response = ResponseParser()
+async def ask(
+    sock: socket.socket, request: bytes, response: ResponseParser
+) -> tuple[ResponseParser, bytes]:
+    """The response to a request up to its head, and what came of the body with it."""
+    sock.send(request)
     body = b""
     while not response.head_complete:
         await wait_readable(sock)
-        data = sock.recv(_RECEIVE_BYTES)
+        data = sock.recv(RECEIVE_BYTES)
         if not data:
             raise ProtocolError("closed before the response")
         body = response.feed(data)

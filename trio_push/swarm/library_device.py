@@ -12,8 +12,8 @@ import httpx
 import trio
 from httpx_sse import EventSource, ServerSentEvent, SSEError
 
-from trio_push.swarm.device import SYNC_RESULT, ConnectFailed
-from trio_push.swarm.population import Population
+from trio_push.swarm.device import ConnectFailed
+from trio_push.swarm.population import EVENTS_PATH, Population
 
 #: time that closing a connection may take when everything else is cancelled
 _CLOSE_S = 1
@@ -66,10 +66,8 @@ class LibraryDevice:
             self._last_event_id = event.id
             if event.retry is not None:
                 self.retry_s = event.retry / 1e3
-            # httpx-sse also yields blocks without data
-            if event.data and event.event != SYNC_RESULT:
-                self.received += 1
-                self._population.received(self._index, event.data)
+            if event.data:  # httpx-sse also yields blocks without data
+                self.received += self._population.heard(self._index, event.event, event.data)
         return not self._ended
 
     async def wait(self) -> None:
@@ -91,7 +89,7 @@ class LibraryDevice:
         headers = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
         if self._last_event_id:
             headers["Last-Event-ID"] = self._last_event_id
-        url = destination.target.url + destination.request_path(self._index)
+        url = destination.target.url + destination.request_path(self._index, EVENTS_PATH)
         return httpx.Request("GET", url, headers=headers)
 
 

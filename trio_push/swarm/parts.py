@@ -7,7 +7,6 @@ import secrets
 import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import trio
 
@@ -18,7 +17,9 @@ from trio_push.swarm.device import Device
 from trio_push.swarm.driver import Driver
 from trio_push.swarm.lanes import MakeLanes
 from trio_push.swarm.lean_device import LeanDevice
+from trio_push.swarm.lean_websocket import LeanWebSocketDevice
 from trio_push.swarm.library_device import LibraryDevice
+from trio_push.swarm.library_websocket import LibraryWebSocketDevice
 from trio_push.swarm.limits import check_open_files, ephemeral_ports, source_addresses
 from trio_push.swarm.on_push import OnPush
 from trio_push.swarm.population import Destination, Population
@@ -27,6 +28,9 @@ from trio_push.swarm.stamp import Stamper
 from trio_push.swarm.target import Target, look_up
 from trio_push.swarm.tokens import GeneratedTokens, read_tokens
 
+#: makes a device by its index; what it does beside its own task, it does in the nursery
+MakeDevice = Callable[[int, trio.Nursery], Device]
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Parts:
@@ -34,7 +38,7 @@ class Parts:
 
     audit: Audit
     population: Population
-    make_device: Callable[[int], Device]
+    make_device: MakeDevice
     #: None: the swarm only listens
     driver: Driver | None
     on_push: OnPush | None
@@ -74,7 +78,7 @@ async def make_parts(
     return Parts(
         audit=audit,
         population=population,
-        make_device=_device_maker(settings.client, population),
+        make_device=_device_maker(settings, population),
         driver=driver,
         on_push=on_push,
         random=random.Random(settings.seed),
@@ -94,6 +98,7 @@ def _destination(settings: SwarmSettings, target: Target, tokens: Sequence[str])
         path=settings.path,
         connect_timeout_s=settings.connect_timeout_s,
         sources=source_addresses(target, settings.devices, ephemeral_ports()),
+        ack=settings.ack,
     )
 
 
@@ -104,11 +109,25 @@ async def _on_push(settings: SwarmSettings, tokens: Sequence[str]) -> OnPush | N
     return OnPush(target, tokens, settings.think_s)
 
 
-def _device_maker(client: str, population: Population) -> Callable[[int], Device]:
+def _device_maker(settings: SwarmSettings, population: Population) -> MakeDevice:
     tls = population.destination.target.tls
-    if client == "library":
-        context = ssl.create_default_context() if tls else None
-        return partial(LibraryDevice, population=population, tls=context)
-    if tls:
+    lean = settings.client == "lean"
+    if lean and tls:
         raise ConfigError("a lean device speaks no TLS: give --client library, or an http:// --url")
-    return partial(LeanDevice, population=population)
+    context = ssl.create_default_context() if tls else None
+
+    def make(index: int, nursery: trio.Nursery) -> Device:
+        if not uses_websocket(settings.transport, index):
+            return (
+                LeanDevice(index, population) if lean else LibraryDevice(index, population, context)
+            )
+        if lean:
+            return LeanWebSocketDevice(index, population)
+        return LibraryWebSocketDevice(index, population, nursery, context)
+
+    return make
+
+
+def uses_websocket(transport: str, index: int) -> bool:
+    """Whether a device connects by WebSocket; of a mixed crowd, every other one does."""
+    return index % 2 == 1 if transport == "mixed" else transport == "ws"

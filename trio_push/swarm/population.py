@@ -8,8 +8,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
+import orjson
 import trio
 
+from trio_push.push import MARK_READ
 from trio_push.swarm.audit import Audit
 from trio_push.swarm.histogram import Histogram
 from trio_push.swarm.stamp import Stamper
@@ -19,6 +21,13 @@ from trio_push.swarm.target import Target
 #: (4096), which drops what exceeds it and makes the kernel try again a second later
 CONNECTING_AT_ONCE = 512
 
+#: the event by which a server answers `Last-Event-ID`; no push
+SYNC_RESULT = "sync_result"
+
+#: where devices of each transport connect to, unless told otherwise
+EVENTS_PATH = "/events?token={token}"
+WEBSOCKET_PATH = "/ws?token={token}"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Destination:
@@ -26,13 +35,16 @@ class Destination:
 
     target: Target
     tokens: Sequence[str]
-    path: str
+    #: None: that of the transport
+    path: str | None
     connect_timeout_s: float
     #: addresses to connect from, in turn; none: the kernel chooses
     sources: Sequence[str] = ()
+    #: whether devices over WebSocket acknowledge what they get
+    ack: bool = False
 
-    def request_path(self, index: int) -> str:
-        return self.path.replace("{token}", quote(self.tokens[index], safe=""))
+    def request_path(self, index: int, usual: str) -> str:
+        return (self.path or usual).replace("{token}", quote(self.tokens[index], safe=""))
 
     def source(self, index: int) -> str | None:
         return self.sources[index % len(self.sources)] if self.sources else None
@@ -53,6 +65,11 @@ class Connections:
     failures: Counter[str] = field(default_factory=Counter)
     #: from connecting to the head of the response
     connect: Histogram = field(default_factory=Histogram)
+    #: WebSockets closed with a close code, by its name
+    closes: Counter[str] = field(default_factory=Counter)
+    #: times that a server said that a device has all that it missed, or that it has not
+    resumes: int = 0
+    not_recovered: int = 0
 
 
 class Population:
@@ -118,8 +135,45 @@ class Population:
     def failed(self, reason: str) -> None:
         self.connections.failures[reason] += 1
 
+    def closed(self, why: str) -> None:
+        """A WebSocket was closed by either side, in words of its protocol."""
+        self.connections.closes[why] += 1
+
+    def resumed(self, *, recovered: bool) -> None:
+        """A server has said whether what a device missed is all there."""
+        if recovered:
+            self.connections.resumes += 1
+        else:
+            self.connections.not_recovered += 1
+
+    def acknowledged(self) -> None:
+        self.audit.deliveries.acknowledged += 1
+
+    def marked_read(self) -> None:
+        """A device was told what its user has read on another one."""
+        self.audit.deliveries.read_marks += 1
+
+    def heard(self, index: int, event: str, data: str) -> bool:
+        """A device got an event of a stream; returns whether that was a push."""
+        if event == SYNC_RESULT:
+            self.resumed(recovered=_recovered(data))
+            return False
+        if event == MARK_READ:
+            self.marked_read()
+        else:
+            self.received(index, data)
+        return True
+
     def received(self, index: int, data: str) -> None:
+        """A device got a push."""
         now = trio.current_time() + self._wall_offset_s
         self.audit.receive(index, self._stamper.read(data), now)
         if self._on_push is not None:
             self._on_push(index, data)
+
+
+def _recovered(data: str) -> bool:
+    try:
+        return bool(orjson.loads(data)["recovered"])
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return False

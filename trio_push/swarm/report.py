@@ -75,6 +75,9 @@ def _devices(settings: SwarmSettings, connections: Connections, lag: Histogram) 
         "failed": connections.tried - connections.ever,
         "reconnects": connections.reconnects,
         "failures": dict(connections.failures.most_common()),
+        "closes": dict(connections.closes.most_common()),
+        "resumes": connections.resumes,
+        "not_recovered": connections.not_recovered,
         "loop_lag_ms": lag.summary_ms(),
     }
 
@@ -103,6 +106,8 @@ def _deliveries(audit: Audit, lost: int, calls: Calls | None) -> dict[str, Any]:
         "out_of_order": deliveries.out_of_order,
         "misdelivered": deliveries.misdelivered,
         "foreign": deliveries.foreign,
+        "acknowledged": deliveries.acknowledged,
+        "read_marks": deliveries.read_marks,
     }
     if calls is not None:
         figures["on_push"] = {

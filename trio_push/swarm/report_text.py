@@ -14,6 +14,10 @@ from trio_push.swarm.report import Report
 #: names of percentiles for people
 _NAMES = {"p50": "p50", "p90": "p90", "p99": "p99", "p999": "p99.9", "max": "max"}
 
+#: counts that are shown if there are any
+_RESUMES = "resumes not_recovered"
+_SELDOM_SEEN = "misdelivered foreign acknowledged read_marks"
+
 
 def print_report(report: Report, console: Console) -> None:
     rows = list(_rows(report))
@@ -35,17 +39,19 @@ def _rows(report: Report) -> list[tuple[str, str, str]]:
     devices, pushes, deliveries = (figures[key] for key in ("devices", "pushes", "deliveries"))
     rows = [
         ("run", f"{figures['duration_s']:.1f} s, seed {figures['seed']}", ""),
-        ("devices", _counts(devices, "planned connected peak failed reconnects"), ""),
+        ("devices", _counts(devices, "planned connected peak failed reconnects", _RESUMES), ""),
         ("connecting", durations(figures["connect_ms"]), ""),
     ]
     if devices["failures"]:
         rows.append(("failures", _reasons(devices["failures"]), "yellow"))
+    if devices["closes"]:
+        rows.append(("closes", _reasons(devices["closes"]), ""))
     if pushes["planned"]:
         rows.append(("pushes", _counts(pushes, "sent accepted refused", "unanswered unsent"), ""))
     if pushes["reasons"]:
         rows.append(("refusals", _reasons(pushes["reasons"]), "yellow"))
     seen = "received lost duplicate late out_of_order"
-    rows.append(("deliveries", _counts(deliveries, seen, "misdelivered foreign"), ""))
+    rows.append(("deliveries", _counts(deliveries, seen, _SELDOM_SEEN), ""))
     if pushes["planned"]:
         rows.append(("latency", durations(figures["latency_ms"]), ""))
     if "on_push" in deliveries:

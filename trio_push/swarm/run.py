@@ -82,9 +82,8 @@ class Run:
 
         def start(index: int) -> None:
             # one name for all: trio would make a string for each
-            nursery.start_soon(
-                keep_connected, parts.make_device(index), parts.population, name="device"
-            )
+            device = parts.make_device(index, nursery)
+            nursery.start_soon(keep_connected, device, parts.population, name="device")
 
         await ramp(start, self._settings.devices, self._settings.ramp, parts.random)
         await parts.population.wait_all_tried()

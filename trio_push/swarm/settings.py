@@ -60,10 +60,21 @@ class SwarmSettings:
         "What a device is made of: plain sockets, for scale, or the library httpx.",
         choices=("lean", "library"),
     )
-    path: str = setting(
-        "/events?token={token}",
-        "Path of the event stream; {token} is replaced by the device's token.",
+    transport: str = setting(
+        "sse",
+        "How devices connect: server-sent events, WebSocket, or every other one by WebSocket.",
+        choices=("sse", "ws", "mixed"),
+    )
+    path: str | None = setting(
+        None,
+        "Path that devices connect to; {token} is replaced by the device's token. By default "
+        "/events?token={token}, over WebSocket /ws?token={token}.",
         check=_check_path,
+    )
+    ack: bool = setting(
+        False,
+        "Devices acknowledge what they get, and pushes sent by the API ask for that. "
+        "WebSocket only.",
     )
     api_url: str | None = setting(
         None, "The server's API. By default the server is asked where it is (/stats).", unit="url"
@@ -107,3 +118,7 @@ class SwarmSettings:
 
     def __post_init__(self) -> None:
         validate(self)
+        if self.ack and self.transport != "ws":
+            raise ConfigError("--ack: only devices over WebSocket do it: give --transport ws")
+        if self.path is not None and self.transport == "mixed":
+            raise ConfigError("--path: devices of --transport mixed do not share one")

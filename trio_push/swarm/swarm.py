@@ -37,7 +37,7 @@ async def open_run(
     target = await look_up_server(settings.url, "--url")
     async with open_ledger(target, settings.api_url) as ledger:
         api = None if ledger.api_url is None else await look_up(ledger.api_url, "--api-url")
-        make_lanes = make_lanes or lanes_of(settings.via, settings.topic)
+        make_lanes = make_lanes or lanes_of(settings.via, settings.topic, ack=settings.ack)
         yield Run(settings, await make_parts(settings, target, api, make_lanes), ledger)
 
 

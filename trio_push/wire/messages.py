@@ -1,8 +1,8 @@
 """What server and device say to each other over a WebSocket: JSON objects told apart by `type`.
 
 Typed values in, bytes out, and back. Called by the WebSocket transport and by the session
-behind it. What a device sends may be anything: `decode` answers what is no message with the
-Error to send back, and raises nothing.
+behind it, and by the swarm's devices. What a device sends may be anything: `decode` answers what
+is no message with the Error to send back, and raises nothing.
 """
 
 from __future__ import annotations
@@ -123,6 +123,7 @@ FromServer = Notification | SyncResult | ReadElsewhere | AuthResult | Error
 _TYPES: Final = tuple(str(kind.__struct_config__.tag) for kind in get_args(FromDevice))
 _encoder: Final = msgspec.json.Encoder()
 _decoder: Final[msgspec.json.Decoder[FromDevice]] = msgspec.json.Decoder(FromDevice)
+_server_decoder: Final[msgspec.json.Decoder[FromServer]] = msgspec.json.Decoder(FromServer)
 
 
 class _Typed(Struct):
@@ -147,6 +148,14 @@ def decode(data: bytes) -> FromDevice | Error:
         return Error(INVALID_JSON.name, str(error))
     except RecursionError:
         return Error(INVALID_JSON.name, "JSON is nested too deeply")
+
+
+def decode_from_server(data: bytes) -> FromServer | None:
+    """What a server said; None when it is no message, as other servers may send."""
+    try:
+        return _server_decoder.decode(data)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return None
 
 
 def _misfit(data: bytes, detail: str) -> Error:

@@ -1,7 +1,8 @@
 """The frames of a WebSocket (RFC 6455, section 5): the server's as bytes, a device's as events.
 
 What a device sends is parsed by wsproto's frame layer; what the server sends is a header in
-front of a payload, made once for all who get it. Called by the WebSocket transport; pure.
+front of a payload, made once for all who get it. Called by the WebSocket transport; the swarm's
+devices read what a server sends with the same parser. Pure.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ def close_frame(code: int | None, reason: str = "") -> bytes:
 
 PING: Final = _frame(Opcode.PING, b"")
 
-# -- what a device sends
+# -- what the other side sends
 
 
 class Message(Struct, frozen=True):
@@ -82,14 +83,15 @@ class Pong(Struct, frozen=True):
 
 
 class Close(Struct, frozen=True):
-    """The device ends the connection, or agrees to its end. Nothing follows."""
+    """The peer ends the connection, or agrees to its end. Nothing follows."""
 
     #: to be sent back; None: it gave none
     code: int | None
+    reason: str = ""
 
 
 class Fault(Struct, frozen=True):
-    """The device broke the protocol: the connection is to be closed so. Nothing follows."""
+    """The peer broke the protocol: the connection is to be closed so. Nothing follows."""
 
     why: CloseCode
     detail: str
@@ -99,11 +101,12 @@ Event = Message | Ping | Pong | Close | Fault
 
 
 class Reader:
-    """Makes events of the bytes of one device. Once `idle` it may be forgotten for a new one."""
+    """Makes events of the bytes of one peer. Once `idle` it may be forgotten for a new one."""
 
-    def __init__(self, max_message: float) -> None:
+    def __init__(self, max_message: float, *, client: bool = False) -> None:
+        """`client`: these are the bytes of a server, as a device reads them."""
         self._max_message = max_message
-        self._frames = FrameDecoder(client=False)
+        self._frames = FrameDecoder(client=client)
         self._messages = MessageDecoder()
         #: of the message that is half received
         self._pieces: list[bytes] = []
@@ -141,7 +144,7 @@ class Reader:
             return Ping(payload)
         if frame.opcode is Opcode.PONG:
             return Pong(payload)
-        return Close(_code_of_close(payload))
+        return _close(payload)
 
     def _data(self, frame: Frame) -> Event | None:
         """A frame comes in the pieces in which its bytes do: too long a one is noticed early."""
@@ -162,11 +165,11 @@ class Reader:
         return message
 
 
-def _code_of_close(payload: bytes) -> int | None:
-    """The code in the payload of a close frame. Raises ParseFailed when it must not be there."""
+def _close(payload: bytes) -> Close:
+    """What the payload of a close frame says. Raises ParseFailed when it must not be there."""
     judge = FrameProtocol(client=True, extensions=[])
     judge.receive_bytes(_frame(Opcode.CLOSE, payload))
     (frame,) = judge.received_frames()
     assert isinstance(frame.payload, tuple)
-    code = frame.payload[0]
-    return None if code == CloseReason.NO_STATUS_RCVD else int(code)
+    code, reason = frame.payload
+    return Close(None if code == CloseReason.NO_STATUS_RCVD else int(code), reason or "")
