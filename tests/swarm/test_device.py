@@ -206,3 +206,23 @@ async def test_cancelled_at_each_wait(make: Make, part: bytes) -> None:
             await live(device)
         with trio.fail_after(5):
             await gone.wait()
+
+
+@pytest.mark.parametrize("suddenly", [False, True])
+async def test_leaves(make: Make, suddenly: bool) -> None:
+    """A lean device that leaves politely still reads what was on the way."""
+
+    async def handler(stream: trio.SocketStream, request: bytes) -> None:
+        await stream.send_all(HEAD + b"data: 1\n\n")
+        assert await stream.receive_some() == b""
+        await stream.send_all(b"data: 2\n\n")
+
+    async with serving(handler) as target, trio.open_nursery() as nursery:
+        seen = Seen(target)
+        device = make(0, seen.population)
+        nursery.start_soon(live, device)
+        await trio.sleep(0.1)
+        device.leave(suddenly=suddenly)
+    stays_to_read = isinstance(device, LeanDevice) and not suddenly
+    assert seen.data == (["1", "2"] if stays_to_read else ["1"])
+    device.leave()  # nothing happens

@@ -63,6 +63,9 @@ class CardboardDevice:
         self.retry_s = self._now.retry_s
         self._over = True
 
+    def leave(self, *, suddenly: bool = False) -> None:
+        raise AssertionError("nobody asked it to")
+
     async def close(self) -> None:
         self.closed += 1
 

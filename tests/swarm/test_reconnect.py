@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from trio_push.swarm.reconnect import delay_s, is_healthy
+from trio_push.swarm.reconnect import delay_s, is_healthy, scale_s
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,15 @@ def test_jitter_is_up_to_half_of_it(jitter: float, expected: float) -> None:
 def test_what_the_server_asks_for_is_the_least() -> None:
     assert delay_s(0, 0.5, at_least_s=20) == 20
     assert delay_s(5, 0.5, at_least_s=20) == 37.5
+
+
+@pytest.mark.parametrize(
+    ("failures", "longest"), [(0, 0), (1, 1), (2, 2), (3, 5), (4, 10), (5, 30), (6, 30)]
+)
+def test_the_other_schedule_waits_a_random_part(failures: int, longest: float) -> None:
+    waits = [delay_s(failures, jitter, schedule=scale_s) for jitter in (0.0, 0.5, 1.0)]
+    assert waits == [0, longest / 2, longest]
+    assert delay_s(failures, 0.0, at_least_s=3, schedule=scale_s) == 3
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,8 @@ def test_figures() -> None:
             "closes": {"too_slow": 2},
             "resumes": 1,
             "not_recovered": 0,
+            "dropped": 0,
+            "back": 0,
             "loop_lag_ms": lag,
         },
         "pushes": {
@@ -114,6 +116,7 @@ def test_figures() -> None:
             {"p50": 200, "p90": 2000, "p99": 2000, "p999": 2000, "max": 2000}, rel=1 / 128
         ),
         "connect_ms": {"p50": 1.0, "p90": 1.0, "p99": 1.0, "p999": 1.0, "max": 1.0},
+        "back_ms": nothing,
         "books": {
             "balanced": True,
             "server": {"accepted": 1},

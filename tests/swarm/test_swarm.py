@@ -29,6 +29,7 @@ KEYS = {
     "deliveries": {"received", "lost", "duplicate", "late", "out_of_order"},
     "latency_ms": {"p50", "p90", "p99", "p999", "max"},
     "connect_ms": {"p50", "p90", "p99", "p999", "max"},
+    "back_ms": {"p50", "p90", "p99", "p999", "max"},
     "books": {"balanced", "server", "swarm"},
 }
 
@@ -162,6 +163,62 @@ async def test_acknowledged_or_not_nothing_is_lost_over_websocket(client: str, a
     if ack:
         assert figures["books"]["server"]["acknowledged"] == accepted
     assert figures["devices"]["closes"] == {"going_away": 20}
+
+
+@pytest.mark.parametrize("transport", ["sse", "ws"])
+@pytest.mark.parametrize("client", ["lean", "library"])
+async def test_storm(client: str, transport: str) -> None:
+    """Who has an event can ask for what followed: it is all there, in the end."""
+    async with server_of() as server:
+        settings = settings_for(
+            server.addresses.wire[0],
+            via="api",
+            transport=transport,
+            client=client,
+            reconnect="scale",
+            storm_s=1.0,
+            storm_share=0.5,
+            duration_s=2.0,
+            fail_if=("back<100%", "back_max>5s"),
+        )
+        report = await run_swarm(settings)
+    assert counts(report, "devices", "dropped", "back", "connected") == (10, 10, 20)
+    assert counts(report, "devices", "reconnects", "not_recovered") == (10, 0)
+    assert counts(report, "deliveries", "lost", "foreign") == (0, 0)
+    assert report.exit_code == 0, report.figures
+
+
+@pytest.mark.parametrize("transport", ["sse", "ws"])
+async def test_churn_loses_nothing(transport: str) -> None:
+    async with server_of() as server:
+        settings = settings_for(
+            server.addresses.wire[0],
+            via="api",
+            transport=transport,
+            reconnect="scale",
+            churn=50,
+            duration_s=2.0,
+            push_rate=400,
+        )
+        report = await run_swarm(settings)
+    assert report.figures["devices"]["reconnects"] == pytest.approx(100, abs=60)
+    assert report.figures["devices"]["not_recovered"] == 0
+    assert counts(report, "deliveries", "lost", "duplicate", "foreign") == (0, 0, 0)
+    assert report.figures["books"]["balanced"] is True, report.figures["books"]
+
+
+@pytest.mark.parametrize("transport", ["sse", "ws"])
+@pytest.mark.parametrize("client", ["lean", "library"])
+async def test_slow_readers_read_all_in_the_end(client: str, transport: str) -> None:
+    async with server_of() as server:
+        settings = settings_for(
+            server.addresses.wire[0], transport=transport, client=client, slow_readers=0.5
+        )
+        report = await run_swarm(settings)
+    assert report.figures["deliveries"]["late"] > 0 or client == "lean"
+    assert report.figures["latency_ms"]["p90"] > 300
+    assert counts(report, "deliveries", "lost", "duplicate") == (0, 0)
+    assert report.figures["books"]["balanced"] is True, report.figures["books"]
 
 
 async def test_devices_that_resume_over_sse() -> None:

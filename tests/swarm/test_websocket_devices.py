@@ -214,3 +214,28 @@ async def test_cancelled_at_each_wait(make: Make, shakes_hands: bool) -> None:
             await live(device)
         with trio.fail_after(5):
             await gone.wait()
+
+
+@pytest.mark.parametrize("suddenly", [False, True])
+async def test_leaves(make: Make, suddenly: bool) -> None:
+    """A lean device that leaves politely still reads what comes before the server's answer."""
+    said: list[Event] = []
+
+    async def handler(stream: trio.SocketStream, request: bytes) -> None:
+        await stream.send_all(accepting(request) + push(1))
+        async for data in stream:
+            said.extend(Reader(1000).feed(data))
+            await stream.send_all(push(2) + websocket.close_frame(1000))
+
+    async with serving(handler) as target, trio.open_nursery() as nursery:
+        seen = Seen(target)
+        device = make(0, seen.population)
+        nursery.start_soon(live, device)
+        await trio.sleep(0.1)
+        device.leave(suddenly=suddenly)
+        device.leave(suddenly=suddenly)
+    lean = isinstance(device, LeanWebSocketDevice)
+    assert seen.data == (["1", "2"] if lean and not suddenly else ["1"])
+    assert said == ([] if lean and suddenly else [Close(1000)])
+    assert seen.population.connections.closes == {}
+    device.leave()  # nothing happens

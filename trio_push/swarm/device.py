@@ -39,6 +39,12 @@ class Device(Protocol):
     def wait(self) -> Awaitable[None]:
         """Wait until there may be more to read."""
 
+    def leave(self, *, suddenly: bool = False) -> None:
+        """Bring the present stream, if there is one, to its end; the task then notices.
+
+        What is on the way is still read, unless it ends suddenly, as when the network is lost.
+        """
+
     async def close(self) -> None:
         """Close the connection, also when cancelled."""
 
@@ -64,7 +70,9 @@ async def keep_connected(device: Device, population: Population) -> NoReturn:
             if is_healthy(trio.current_time() - connected_at, device.received):
                 waits = 0
         jitter = population.random.random()
-        await trio.sleep(delay_s(waits, jitter, at_least_s=device.retry_s))
+        await trio.sleep(
+            delay_s(waits, jitter, at_least_s=device.retry_s, schedule=population.schedule)
+        )
         waits += 1
 
 

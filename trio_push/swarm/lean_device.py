@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Awaitable
+from contextlib import suppress
 from typing import Final
 
+import trio
 from trio.lowlevel import wait_readable
 
 from trio_push.errors import ProtocolError
 from trio_push.swarm.device import ConnectFailed
 from trio_push.swarm.http_response import ResponseParser
-from trio_push.swarm.population import EVENTS_PATH, Destination, Population
+from trio_push.swarm.population import EVENTS_PATH, SLOW_BYTES, SLOW_S, Destination, Population
 from trio_push.swarm.target import connect, describe
 from trio_push.wire.sse_parser import EventStreamParser
 
@@ -63,7 +65,7 @@ class LeanDevice:
         if self._chunks is not None and self._chunks.complete:
             return False
         try:
-            data = self._socket.recv(RECEIVE_BYTES)
+            data = self._socket.recv(read_size(self._population, self._index))
             if data:
                 self._take(data if self._chunks is None else self._chunks.feed(data))
             return bool(data)
@@ -74,7 +76,14 @@ class LeanDevice:
 
     def wait(self) -> Awaitable[None]:
         assert self._socket is not None
-        return wait_readable(self._socket)  # noqa: ASYNC105  the caller awaits it
+        if self._population.reads_slowly(self._index):
+            return trio.sleep(SLOW_S)  # noqa: ASYNC105  the caller awaits it
+        return wait_readable(self._socket)  # noqa: ASYNC105
+
+    def leave(self, *, suddenly: bool = False) -> None:
+        if self._socket is not None:
+            with suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR if suddenly else socket.SHUT_WR)
 
     async def close(self) -> None:
         assert self._socket is not None
@@ -95,6 +104,11 @@ def _request(destination: Destination, index: int, last_event_id: str) -> bytes:
         f"Host: {destination.target.authority}\r\n"
         f"Accept: text/event-stream\r\nCache-Control: no-store\r\n{last}\r\n"
     ).encode()
+
+
+def read_size(population: Population, index: int) -> int:
+    """How many bytes a device reads at once."""
+    return SLOW_BYTES if population.reads_slowly(index) else RECEIVE_BYTES
 
 
 async def ask(

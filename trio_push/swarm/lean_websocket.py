@@ -11,14 +11,15 @@ from collections.abc import Awaitable
 from contextlib import suppress
 from typing import Final
 
+import trio
 from trio.lowlevel import wait_readable
 
 from trio_push.errors import ProtocolError
 from trio_push.swarm.conversation import Conversation
 from trio_push.swarm.device import ConnectFailed
 from trio_push.swarm.http_response import ResponseParser
-from trio_push.swarm.lean_device import RECEIVE_BYTES, ask
-from trio_push.swarm.population import WEBSOCKET_PATH, Population
+from trio_push.swarm.lean_device import ask, read_size
+from trio_push.swarm.population import SLOW_S, WEBSOCKET_PATH, Population
 from trio_push.swarm.target import connect, describe
 from trio_push.wire import websocket_client
 from trio_push.wire.close_codes import NORMAL
@@ -31,7 +32,15 @@ MAX_MESSAGE_BYTES: Final = 16 * 2**20
 class LeanWebSocketDevice:
     """A device that speaks WebSocket on a non-blocking socket; no TLS."""
 
-    __slots__ = ("_conversation", "_index", "_over", "_population", "_reader", "_socket")
+    __slots__ = (
+        "_conversation",
+        "_index",
+        "_leaving",
+        "_over",
+        "_population",
+        "_reader",
+        "_socket",
+    )
 
     def __init__(self, index: int, population: Population) -> None:
         self._index = index
@@ -40,7 +49,9 @@ class LeanWebSocketDevice:
         self._socket: socket.socket | None = None
         #: None while nothing is half received
         self._reader: Reader | None = None
-        #: a close frame came, or had to be sent: nothing follows
+        #: a close frame was sent to end the connection, and its answer may follow
+        self._leaving = False
+        #: a close frame came, or none can: nothing follows
         self._over = False
 
     @property
@@ -74,7 +85,7 @@ class LeanWebSocketDevice:
         if self._over:
             return False
         try:
-            data = self._socket.recv(RECEIVE_BYTES)
+            data = self._socket.recv(read_size(self._population, self._index))
             if data:
                 self._take(self._socket, data)
             return bool(data) and not self._over
@@ -85,20 +96,30 @@ class LeanWebSocketDevice:
 
     def wait(self) -> Awaitable[None]:
         assert self._socket is not None
-        return wait_readable(self._socket)  # noqa: ASYNC105  the caller awaits it
+        if self._population.reads_slowly(self._index):
+            return trio.sleep(SLOW_S)  # noqa: ASYNC105  the caller awaits it
+        return wait_readable(self._socket)  # noqa: ASYNC105
+
+    def leave(self, *, suddenly: bool = False) -> None:
+        if self._socket is None or self._leaving or self._over:
+            return
+        with suppress(OSError):
+            if suddenly:
+                self._socket.shutdown(socket.SHUT_RDWR)
+            else:
+                self._leaving = True
+                self._socket.send(websocket_client.close_frame(NORMAL.code))
 
     async def close(self) -> None:
         assert self._socket is not None
-        if not self._over:
-            with suppress(OSError):
-                self._socket.send(websocket_client.close_frame(NORMAL.code))
+        self.leave()
         self._socket.close()
         self._socket = None
 
     def _begin(self, sock: socket.socket, early: bytes) -> None:
         """Ask for what was missed, and take in what came along with the handshake."""
         self._reader = None
-        self._over = False
+        self._leaving = self._over = False
         if (sync := self._conversation.begin()) is not None:
             _send(sock, websocket_client.text_frame(sync))
         if early:
@@ -122,6 +143,8 @@ class LeanWebSocketDevice:
                 return websocket_client.pong_frame(payload)
             case Close(code, reason):
                 self._over = True
+                if self._leaving:
+                    return b""
                 if code is not None:
                     self._conversation.end(code, reason)
                 return websocket_client.close_frame(code)

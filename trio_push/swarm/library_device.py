@@ -13,7 +13,7 @@ import trio
 from httpx_sse import EventSource, ServerSentEvent, SSEError
 
 from trio_push.swarm.device import ConnectFailed
-from trio_push.swarm.population import EVENTS_PATH, Population
+from trio_push.swarm.population import EVENTS_PATH, SLOW_S, Population
 
 #: time that closing a connection may take when everything else is cancelled
 _CLOSE_S = 1
@@ -38,6 +38,8 @@ class LibraryDevice:
         self._events: AsyncGenerator[ServerSentEvent, None] | None = None
         self._event: ServerSentEvent | None = None
         self._ended = False
+        #: cancelled to leave; a scope can be entered once, so there is one for each wait
+        self._present = trio.CancelScope()
 
     async def connect(self) -> None:
         destination = self._population.destination
@@ -73,9 +75,17 @@ class LibraryDevice:
     async def wait(self) -> None:
         assert self._events is not None  # `connect` came before
         try:
-            self._event = await anext(self._events)
+            with trio.CancelScope() as self._present:
+                if self._population.reads_slowly(self._index):
+                    await trio.sleep(SLOW_S)
+                self._event = await anext(self._events)
         except (StopAsyncIteration, httpx.HTTPError, SSEError):
             self._ended = True  # closed, reset, or no event stream any more
+        self._ended |= self._present.cancel_called
+
+    def leave(self, *, suddenly: bool = False) -> None:
+        """Of what is on the way nothing more is read."""
+        self._present.cancel()
 
     async def close(self) -> None:
         with trio.move_on_after(_CLOSE_S, shield=True):

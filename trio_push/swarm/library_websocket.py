@@ -19,7 +19,7 @@ from trio_websocket import (
 
 from trio_push.swarm.conversation import Conversation
 from trio_push.swarm.device import ConnectFailed
-from trio_push.swarm.population import WEBSOCKET_PATH, Population
+from trio_push.swarm.population import SLOW_S, WEBSOCKET_PATH, Population
 from trio_push.swarm.target import connect, describe
 
 #: time that closing a connection may take when everything else is cancelled
@@ -44,6 +44,8 @@ class LibraryWebSocketDevice:
         self._conversation = Conversation(index, population)
         self._connection: WebSocketConnection | None = None
         self._ended = False
+        #: cancelled to leave; a scope can be entered once, so there is one for each wait
+        self._present = trio.CancelScope()
 
     @property
     def received(self) -> int:
@@ -68,16 +70,27 @@ class LibraryWebSocketDevice:
 
     async def wait(self) -> None:
         assert self._connection is not None  # `connect` came before
+        message: str | bytes | None = None
         try:
-            message = await self._connection.get_message()
+            with trio.CancelScope() as self._present:
+                if self._population.reads_slowly(self._index):
+                    await trio.sleep(SLOW_S)
+                message = await self._connection.get_message()
         except ConnectionClosed as exc:
             self._ended = True
             if exc.reason is not None:
                 self._conversation.end(exc.reason.code, exc.reason.reason or "")
             return
+        self._ended = self._present.cancel_called
+        if message is None:
+            return
         payload = message.encode() if isinstance(message, str) else message
         if (answer := self._conversation.hear(payload)) is not None:
             await self._say(answer)
+
+    def leave(self, *, suddenly: bool = False) -> None:
+        """Of what is on the way nothing more is read; the connection is closed politely."""
+        self._present.cancel()
 
     async def close(self) -> None:
         assert self._connection is not None

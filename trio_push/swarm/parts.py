@@ -23,10 +23,12 @@ from trio_push.swarm.library_websocket import LibraryWebSocketDevice
 from trio_push.swarm.limits import check_open_files, ephemeral_ports, source_addresses
 from trio_push.swarm.on_push import OnPush
 from trio_push.swarm.population import Destination, Population
+from trio_push.swarm.reconnect import SCHEDULES
 from trio_push.swarm.settings import SwarmSettings
 from trio_push.swarm.stamp import Stamper
 from trio_push.swarm.target import Target, look_up
 from trio_push.swarm.tokens import GeneratedTokens, read_tokens
+from trio_push.swarm.unrest import Unrest
 
 #: makes a device by its index; what it does beside its own task, it does in the nursery
 MakeDevice = Callable[[int, trio.Nursery], Device]
@@ -42,8 +44,9 @@ class Parts:
     #: None: the swarm only listens
     driver: Driver | None
     on_push: OnPush | None
-    #: of the ramp
+    #: of the ramp, and of who is restless
     random: random.Random
+    unrest: Unrest
 
 
 async def make_parts(
@@ -63,6 +66,8 @@ async def make_parts(
         seed=settings.seed,
         wall_offset_s=wall_offset_s,
         on_push=None if on_push is None else on_push.received,
+        schedule=SCHEDULES[settings.reconnect],
+        slow_readers=settings.slow_readers,
     )
     driver = None
     if settings.push_rate:
@@ -82,6 +87,11 @@ async def make_parts(
         driver=driver,
         on_push=on_push,
         random=random.Random(settings.seed),
+        unrest=Unrest(
+            churn_per_s=settings.churn,
+            storm_s=settings.storm_s,
+            storm_share=settings.storm_share,
+        ),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -14,6 +15,7 @@ import trio
 from trio_push.push import MARK_READ
 from trio_push.swarm.audit import Audit
 from trio_push.swarm.histogram import Histogram
+from trio_push.swarm.reconnect import Schedule, fleet_s
 from trio_push.swarm.stamp import Stamper
 from trio_push.swarm.target import Target
 
@@ -23,6 +25,10 @@ CONNECTING_AT_ONCE = 512
 
 #: the event by which a server answers `Last-Event-ID`; no push
 SYNC_RESULT = "sync_result"
+
+#: a slow reader takes so many bytes after each wait: less than a push in a second
+SLOW_BYTES = 64
+SLOW_S = 1.0
 
 #: where devices of each transport connect to, unless told otherwise
 EVENTS_PATH = "/events?token={token}"
@@ -70,6 +76,10 @@ class Connections:
     #: times that a server said that a device has all that it missed, or that it has not
     resumes: int = 0
     not_recovered: int = 0
+    #: devices that a storm has dropped, those of them that are back, and how long that took
+    dropped: int = 0
+    back: int = 0
+    back_after: Histogram = field(default_factory=Histogram)
 
 
 class Population:
@@ -79,12 +89,15 @@ class Population:
         "_all_tried",
         "_on_push",
         "_stamper",
+        "_storm_at",
         "_wall_offset_s",
         "audit",
         "connecting",
         "connections",
         "destination",
         "random",
+        "schedule",
+        "slow_readers",
     )
 
     def __init__(
@@ -96,14 +109,23 @@ class Population:
         seed: int,
         wall_offset_s: float,
         on_push: Callable[[int, str], None] | None = None,
+        schedule: Schedule = fleet_s,
+        slow_readers: float = 0.0,
     ) -> None:
-        """`wall_offset_s` + trio's time = epoch time, as the driver stamps it on pushes."""
+        """`wall_offset_s` + trio's time = epoch time, as the driver stamps it on pushes.
+
+        `slow_readers` is the share of devices that read as slowly as they can.
+        """
         self.destination = destination
         self.audit = audit
         self.connections = Connections()
         #: held by a device while it connects
         self.connecting = trio.Semaphore(CONNECTING_AT_ONCE)
         self.random = random.Random(seed)
+        self.schedule = schedule
+        #: may be set to 0 for all to read what is left
+        self.slow_readers = slow_readers
+        self._storm_at = -math.inf
         self._stamper = stamper
         self._wall_offset_s = wall_offset_s
         self._on_push = on_push
@@ -126,8 +148,21 @@ class Population:
         connections.peak = max(connections.peak, connections.now)
         if again:
             connections.reconnects += 1
+            if connections.back < connections.dropped:
+                connections.back += 1
+                connections.back_after.record(trio.current_time() - self._storm_at)
         else:
             connections.ever += 1
+
+    def reads_slowly(self, index: int) -> bool:
+        """Whether a device is one of the slow readers, who are spread evenly."""
+        share = self.slow_readers
+        return share > 0 and int((index + 1) * share) > int(index * share)
+
+    def struck(self, devices: int) -> None:
+        """A storm drops so many devices now."""
+        self.connections.dropped = devices
+        self._storm_at = trio.current_time()
 
     def disconnected(self) -> None:
         self.connections.now -= 1

@@ -57,6 +57,7 @@ def make_report(run: Measured) -> Report:
         "deliveries": _deliveries(run.audit, run.books.lost, run.calls),
         "latency_ms": run.audit.latency.summary_ms(),
         "connect_ms": run.connections.connect.summary_ms(),
+        "back_ms": run.connections.back_after.summary_ms(),
         "books": run.books.as_json(),
     }
     figures["thresholds"] = [
@@ -78,6 +79,8 @@ def _devices(settings: SwarmSettings, connections: Connections, lag: Histogram) 
         "closes": dict(connections.closes.most_common()),
         "resumes": connections.resumes,
         "not_recovered": connections.not_recovered,
+        "dropped": connections.dropped,
+        "back": connections.back,
         "loop_lag_ms": lag.summary_ms(),
     }
 

@@ -42,6 +42,9 @@ def _rows(report: Report) -> list[tuple[str, str, str]]:
         ("devices", _counts(devices, "planned connected peak failed reconnects", _RESUMES), ""),
         ("connecting", durations(figures["connect_ms"]), ""),
     ]
+    if devices["dropped"]:
+        back = f"{_counts(devices, 'dropped back')}, after {durations(figures['back_ms'])}"
+        rows.append(("storm", back, ""))
     if devices["failures"]:
         rows.append(("failures", _reasons(devices["failures"]), "yellow"))
     if devices["closes"]:

@@ -14,7 +14,7 @@ from functools import partial
 import trio
 
 from trio_push.swarm.books import Books, Reading, audit_alone, reconcile, still_to_come
-from trio_push.swarm.device import keep_connected
+from trio_push.swarm.device import Device, keep_connected
 from trio_push.swarm.display import Progress
 from trio_push.swarm.histogram import Histogram
 from trio_push.swarm.lag import watch_lag
@@ -23,6 +23,7 @@ from trio_push.swarm.ramp import ramp
 from trio_push.swarm.report import Measured, Report, make_report
 from trio_push.swarm.server_ledger import ServerLedger
 from trio_push.swarm.settings import SwarmSettings
+from trio_push.swarm.unrest import stir
 
 #: the longest that what is on the way is waited for, once the driver has all its answers
 SETTLE_S = 10.0
@@ -43,6 +44,7 @@ class Run:
         self._phase = "connecting"
         self._stop = trio.Event()
         self._lag = Histogram()
+        self._devices: list[Device] = []
         self._began = trio.current_time()
 
     def stop(self) -> None:
@@ -69,8 +71,9 @@ class Run:
                 nursery.start_soon(self._parts.on_push.run)
             await self._until_stopped(partial(self._connect, nursery))
             self._phase = "running"
-            await self._push_or_listen()
+            await self._push_or_listen_in_unrest()
             self._phase = "settling"
+            self._parts.population.slow_readers = 0
             books = await self._settle(before)
             report = self._report(books, time.process_time() - cpu_began_s)
             self._phase = "closing"
@@ -83,10 +86,18 @@ class Run:
         def start(index: int) -> None:
             # one name for all: trio would make a string for each
             device = parts.make_device(index, nursery)
+            self._devices.append(device)
             nursery.start_soon(keep_connected, device, parts.population, name="device")
 
         await ramp(start, self._settings.devices, self._settings.ramp, parts.random)
         await parts.population.wait_all_tried()
+
+    async def _push_or_listen_in_unrest(self) -> None:
+        parts = self._parts
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(stir, parts.unrest, self._devices, parts.population, parts.random)
+            await self._push_or_listen()
+            nursery.cancel_scope.cancel()
 
     async def _push_or_listen(self) -> None:
         until = trio.current_time() + (self._settings.duration_s or float("inf"))

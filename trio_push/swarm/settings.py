@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from trio_push.config import MINUTES, SECONDS
 from trio_push.errors import ConfigError
 from trio_push.settings import setting, validate
+from trio_push.swarm.reconnect import SCHEDULES
 from trio_push.swarm.thresholds import parse_threshold
 from trio_push.swarm.tokens import check_prefix
 
@@ -75,6 +76,24 @@ class SwarmSettings:
         False,
         "Devices acknowledge what they get, and pushes sent by the API ask for that. "
         "WebSocket only.",
+    )
+    reconnect: str = setting(
+        "fleet",
+        "When a device whose stream ended comes back: 1 s doubling to 30 s and a random half more, "
+        "as Fleet's device client; or 0, 1, 2, 5, 10, 30 s, of which a random part.",
+        choices=tuple(SCHEDULES),
+    )
+    churn: float = setting(
+        0, "Devices that leave in a second, each chosen at random, to come back.", unit="1/s"
+    )
+    storm_s: float = setting(
+        0,
+        "When devices drop all at once, counted from when all have connected. 0: never.",
+        unit="s",
+    )
+    storm_share: float = setting(1, "Share of the devices that a storm drops.", maximum=1)
+    slow_readers: float = setting(
+        0, "Share of the devices that read as little as they can, 64 bytes a second.", maximum=1
     )
     api_url: str | None = setting(
         None, "The server's API. By default the server is asked where it is (/stats).", unit="url"

@@ -24,7 +24,11 @@ _MS: Final = {"us": 1e-3, "µs": 1e-3, "ms": 1.0, "s": 1e3}
 #: durations, by the name in a threshold: where they stand in the report
 _DURATIONS: Final = {
     prefix + name: (group, name)
-    for group, prefixes in {"latency_ms": ("", "latency_"), "connect_ms": ("connect_",)}.items()
+    for group, prefixes in {
+        "latency_ms": ("", "latency_"),
+        "connect_ms": ("connect_",),
+        "back_ms": ("back_",),
+    }.items()
     for prefix in prefixes
     for name in (*PERCENTILES, "max")
 }
@@ -34,6 +38,9 @@ _COUNTS: Final = {
     "peak": ("devices", ("devices", "planned")),
     "failed": ("devices", ("devices", "planned")),
     "reconnects": ("devices", ("devices", "planned")),
+    "resumes": ("devices", ("devices", "reconnects")),
+    "not_recovered": ("devices", ("devices", "reconnects")),
+    "back": ("devices", ("devices", "dropped")),
     "sent": ("pushes", ("pushes", "planned")),
     "unsent": ("pushes", ("pushes", "planned")),
     "accepted": ("pushes", ("pushes", "sent")),

@@ -1,0 +1,88 @@
+"""Churn and storms, by the mock clock and devices of cardboard."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+import trio
+import trio.testing
+
+from tests.swarm.test_keep_connected import population
+from trio_push.swarm.population import Population
+from trio_push.swarm.unrest import Unrest, stir
+
+
+class CardboardDevice:
+    """Notes when it was told to leave."""
+
+    received = 0
+    retry_s = 0.0
+
+    def __init__(self) -> None:
+        self.left: list[tuple[float, bool]] = []
+
+    async def connect(self) -> None: ...
+
+    def read(self) -> bool:
+        return True
+
+    async def wait(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    def leave(self, *, suddenly: bool = False) -> None:
+        self.left.append((trio.current_time(), suddenly))
+
+
+async def stirred(unrest: Unrest, for_s: float) -> tuple[list[CardboardDevice], Population]:
+    devices = [CardboardDevice() for _ in range(200)]
+    people = population()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(stir, unrest, devices, people, random.Random(1))
+        await trio.sleep(for_s)
+        nursery.cancel_scope.cancel()
+    return devices, people
+
+
+async def test_peace(autojump_clock: trio.testing.MockClock) -> None:
+    devices, _ = await stirred(Unrest(), 100)
+    assert not any(device.left for device in devices)
+
+
+async def test_churn(autojump_clock: trio.testing.MockClock) -> None:
+    devices, people = await stirred(Unrest(churn_per_s=10), 100)
+    left = [time for device in devices for time in device.left]
+    assert len(left) == pytest.approx(1000, rel=0.1)
+    assert not any(suddenly for _, suddenly in left)
+    assert sum(bool(device.left) for device in devices) > 190
+    assert people.connections.dropped == 0
+
+
+@pytest.mark.parametrize(("share", "struck"), [(1.0, 200), (0.25, 50), (0.0, 0)])
+async def test_storm(autojump_clock: trio.testing.MockClock, share: float, struck: int) -> None:
+    devices, people = await stirred(Unrest(storm_s=5, storm_share=share), 100)
+    left = [device.left for device in devices if device.left]
+    assert left == [[(5, True)]] * struck
+    assert people.connections.dropped == struck
+
+
+async def test_who_is_back_after_a_storm(autojump_clock: trio.testing.MockClock) -> None:
+    people = population()
+    people.connected(0.1, again=True)
+    people.struck(2)
+    for _ in range(3):
+        await trio.sleep(4)
+        people.connected(0.1, again=True)
+    connections = people.connections
+    assert (connections.dropped, connections.back, connections.reconnects) == (2, 2, 4)
+    assert connections.back_after.max_s == 8
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.0, 0), (0.1, 10), (0.33, 33), (1.0, 100)])
+async def test_slow_readers_are_spread_evenly(share: float, expected: int) -> None:
+    people = population()
+    people.slow_readers = share
+    slow = [people.reads_slowly(index) for index in range(100)]
+    assert sum(slow) == expected
+    assert sum(slow[:50]) == pytest.approx(expected / 2, abs=1)
