@@ -14,7 +14,7 @@ from trio_push.swarm.population import Population
 from trio_push.swarm.position import Position
 from trio_push.wire import messages
 from trio_push.wire.close_codes import CLOSE_CODES, may_come_back
-from trio_push.wire.messages import Ack, MarkRead, Notification, SyncResult
+from trio_push.wire.messages import Ack, Notification, ReadElsewhere, SyncResult
 
 #: how a server that goes away says when to come back, in milliseconds
 _RETRY: Final = re.compile(r"retry: (\d{1,9})")
@@ -51,9 +51,9 @@ class Conversation:
                 if self._population.destination.ack:
                     self._population.acknowledged()
                     return messages.encode(Ack(message.id))
-            case MarkRead():
+            case ReadElsewhere():
                 self.received += 1
-                self._position.received(message.seq or 0)
+                self._position.received(message.seq)
                 self._population.marked_read()
             case SyncResult():
                 self._position.answered(message)
