@@ -12,7 +12,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import httpx
 import orjson
@@ -30,6 +30,8 @@ Devices = Annotated[int, Parameter(help="Devices that connect to each server.")]
 Rounds = Annotated[
     int, Parameter(help="Rounds. In each, every server is measured once; figures are medians.")
 ]
+
+Transport = Annotated[Literal["sse", "ws"], Parameter(help="How the devices connect.")]
 
 app = App(
     name="python -m loadtest",
@@ -64,15 +66,27 @@ _COMMON = Common()
 
 
 @app.command(name="idle")
-def _idle(*, devices: Devices = 15_000, rounds: Rounds = 3, common: Common = _COMMON) -> int:
+def _idle(
+    *,
+    devices: Devices = 15_000,
+    transport: Transport = "sse",
+    rounds: Rounds = 3,
+    common: Common = _COMMON,
+) -> int:
     """What a connected device to which nothing happens costs the server in memory."""
-    return _report(lambda: idle.run(devices, common.plan(rounds)), common)
+    return _report(lambda: idle.run(devices, transport, common.plan(rounds)), common)
 
 
 @app.command(name="connect")
-def _connect(*, devices: Devices = 15_000, rounds: Rounds = 3, common: Common = _COMMON) -> int:
+def _connect(
+    *,
+    devices: Devices = 15_000,
+    transport: Transport = "sse",
+    rounds: Rounds = 3,
+    common: Common = _COMMON,
+) -> int:
     """What it costs the server in CPU that a device connects."""
-    return _report(lambda: connect.run(devices, common.plan(rounds)), common)
+    return _report(lambda: connect.run(devices, transport, common.plan(rounds)), common)
 
 
 @app.command(name="fanout")
@@ -80,11 +94,12 @@ def _fanout(
     *,
     devices: Devices = 15_000,
     broadcasts: Annotated[int, Parameter(help="Events sent to all of them.")] = 10,
+    transport: Transport = "sse",
     rounds: Rounds = 3,
     common: Common = _COMMON,
 ) -> int:
     """What one event to all devices costs per delivery, and when the last one has it."""
-    return _report(lambda: fanout.run(devices, broadcasts, common.plan(rounds)), common)
+    return _report(lambda: fanout.run(devices, broadcasts, transport, common.plan(rounds)), common)
 
 
 @app.command(name="intake")
@@ -115,11 +130,14 @@ def _steady(
     devices: Devices = 15_000,
     rate: Annotated[int, Parameter(help="Pushes sent in a second.")] = 2_000,
     seconds: Annotated[int, Parameter(help="Time to go on for once all are connected.")] = 60,
+    transport: Transport = "sse",
     rounds: Rounds = 1,
     common: Common = _COMMON,
 ) -> int:
     """A steady flow of pushes to a crowd of devices: none lost, books balanced."""
-    return _report(lambda: steady.run(devices, rate, seconds, common.plan(rounds)), common)
+    return _report(
+        lambda: steady.run(devices, rate, seconds, transport, common.plan(rounds)), common
+    )
 
 
 def _report(scenario: Scenario, common: Common) -> int:

@@ -1,9 +1,9 @@
-"""A crowd of SSE devices as cheap as they can be: one process, one epoll, a socket each.
+"""A crowd of devices as cheap as they can be: one process, one epoll, a socket each.
 
-Run as `python -m loadtest.clients HOST PORT PATH DEVICES`, PATH with `{token}` in it, by
-`loadtest.crowd`. Says in JSON lines when all are connected (`connected`) and, told
-`expect N` on standard input, when N events have come in since the start (`received`).
-Ends when standard input does; connections are then reset, so that no port lingers.
+Run as `python -m loadtest.clients HOST PORT PATH DEVICES TRANSPORT`, PATH with `{token}` in it
+and TRANSPORT sse or ws, by `loadtest.crowd`. Says in JSON lines when all are connected
+(`connected`) and, told `expect N` on standard input, when N events have come in since the start
+(`received`). Ends when standard input does; connections are then reset, so that no port lingers.
 """
 
 from __future__ import annotations
@@ -18,11 +18,19 @@ import sys
 import time
 from typing import Final
 
+from loadtest.frames import PONG, MessageCounter
+
 #: devices whose answer is still awaited: keeps the server busy, well within any backlog
 _CONNECTING: Final = 256
 _RECEIVE_BYTES: Final = 65536
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
-_REQUEST: Final = b"GET %b HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n"
+#: by transport, a request and how it is answered when all is well
+_REQUESTS: Final = {
+    "sse": b"GET %b HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n",
+    "ws": b"GET %b HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n",
+}
+_ANSWERS: Final = {"sse": b"HTTP/1.1 200", "ws": b"HTTP/1.1 101"}
 _HEAD_END: Final = b"\r\n\r\n"
 
 
@@ -40,24 +48,28 @@ class EventCounter:
         #: per stream, the line that its last read broke off in; nearly always none
         self._torn: dict[int, bytes] = {}
 
-    def feed(self, stream: int, data: bytes) -> None:
+    def feed(self, stream: int, data: bytes) -> bool:
+        """Take in bytes of a stream; to none of them an answer is due."""
         self.bytes += len(data)
         whole, newline, rest = (self._torn.pop(stream, b"") + data).rpartition(b"\n")
         self.events += (whole + newline).count(b"data: ")
         if rest:
             self._torn[stream] = rest
+        return False
 
 
 class Crowd:
     """The devices: `connect` them all, then `follow` what they receive."""
 
-    def __init__(self, address: tuple[str, int], path: str) -> None:
+    def __init__(self, address: tuple[str, int], path: str, transport: str) -> None:
         self._address = address
         self._path = path
+        self._request = _REQUESTS[transport]
+        self._answer = _ANSWERS[transport]
         self._sockets: dict[int, socket.socket] = {}
         #: what has come of the answers that are not yet whole
         self._heads: dict[int, bytes] = {}
-        self._counter = EventCounter()
+        self._counter = MessageCounter() if transport == "ws" else EventCounter()
         self._epoll = select.epoll()
 
     def connect(self, devices: int) -> None:
@@ -94,7 +106,7 @@ class Crowd:
         device = socket.create_connection(self._address, timeout=10)
         device.setblocking(False)
         device.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-        device.send(_REQUEST % self._path.format(token=token).encode())
+        device.send(self._request % self._path.format(token=token).encode())
         self._sockets[device.fileno()] = device
         self._heads[device.fileno()] = b""
         self._epoll.register(device, select.EPOLLIN)
@@ -108,14 +120,14 @@ class Crowd:
             self._drop(fd)
         elif fd in self._heads:
             self._take_head(fd, self._heads.pop(fd) + data)
-        else:
-            self._counter.feed(fd, data)
+        elif self._counter.feed(fd, data):
+            self._sockets[fd].send(PONG)
 
     def _take_head(self, fd: int, data: bytes) -> None:
         head, end, body = data.partition(_HEAD_END)
         if not end:
             self._heads[fd] = data
-        elif not head.startswith(b"HTTP/1.1 200"):
+        elif not head.startswith(self._answer):
             self._drop(fd)
         elif body:
             self._counter.feed(fd, body)
@@ -131,8 +143,8 @@ def say(event: str, **fields: float) -> None:
 
 
 def main() -> None:
-    host, port, path, devices = sys.argv[1:]
-    crowd = Crowd((host, int(port)), path)
+    host, port, path, devices, transport = sys.argv[1:]
+    crowd = Crowd((host, int(port)), path, transport)
     crowd.connect(int(devices))
     crowd.follow()
 

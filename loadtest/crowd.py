@@ -45,10 +45,21 @@ class Crowd:
 
 
 @asynccontextmanager
-async def connected(address: Address, path: str, devices: int) -> AsyncIterator[Crowd]:
+async def connected(
+    address: Address, path: str, devices: int, transport: str = "sse"
+) -> AsyncIterator[Crowd]:
     """Keep `devices` connected while the block runs. Raises Failed when some cannot."""
     host, port = address
-    command = [sys.executable, "-m", "loadtest.clients", host, str(port), path, str(devices)]
+    command = [
+        sys.executable,
+        "-m",
+        "loadtest.clients",
+        host,
+        str(port),
+        path,
+        str(devices),
+        transport,
+    ]
     async with running(command) as child:
         count = 0
         with trio.move_on_after(_CONNECT_S):

@@ -24,8 +24,19 @@ _NOT_FOUND = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\
 class Loop:
     """The connected devices, and what can be done with them."""
 
+    #: how the request of a device begins
+    start = b"GET /events?"
+
     def __init__(self) -> None:
         self._devices: dict[bytes, socket.socket] = {}
+
+    def greet(self, request: bytes) -> bytes:
+        """What a device is answered."""
+        return _HEAD
+
+    def frame(self, body: bytes) -> bytes:
+        """A push for one device."""
+        return b"event: ping\ndata: %b\n\n" % body
 
     async def handle(self, connection: socket.socket) -> None:
         """Serve one connection; a device's task stays in this very frame while it is parked."""
@@ -33,10 +44,10 @@ class Loop:
             data = await receive(connection)
             if data.startswith(b"POST "):
                 return await answer(connection, data, Requests(self._take))
-            if not data.startswith(b"GET /events?"):
+            if not data.startswith(self.start):
                 return await send(connection, _NOT_FOUND)
             token = data[: data.index(b" ", 4)].partition(b"token=")[2]
-            connection.send(_HEAD)
+            connection.send(self.greet(data))
             self._devices[token] = connection
             del data
             try:
@@ -53,7 +64,7 @@ class Loop:
                     continue
             return
         with suppress(KeyError, OSError):
-            self._devices[target.rpartition(b"/")[2]].send(b"event: ping\ndata: %b\n\n" % body)
+            self._devices[target.rpartition(b"/")[2]].send(self.frame(body))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from functools import partial
 import orjson
 
 from loadtest.child import Address, running
-from loadtest.peers.peer import Peer, Server, post
+from loadtest.peers.peer import Peer, Server, over_websocket, post
 
 _COMMAND = (
     *(sys.executable, "-m", "trio_push", "serve"),
@@ -32,3 +32,4 @@ async def _broadcast(api: Address, text: str) -> None:
 
 
 OURS = Peer("trio-push", _serve)
+OURS_WS = over_websocket(OURS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import httpx
@@ -52,6 +52,8 @@ class Peer:
     events_path: str = "/events?token={token}"
     #: where a device listens to what all get
     broadcast_path: str = "/events?token={token}"
+    #: how devices connect: sse or ws
+    transport: str = "sse"
 
     def crowd(self, devices: int) -> int:
         """How many of `devices` it is worth to connect."""
@@ -70,3 +72,9 @@ async def post(address: Address, path: str, content: bytes, content_type: str) -
     async with httpx.AsyncClient(timeout=_POST_S, verify=False, trust_env=False) as client:
         answer = await client.post(url(address, path), content=content, headers=headers)
     answer.raise_for_status()
+
+
+def over_websocket(peer: Peer) -> Peer:
+    """The same server, whose devices connect by WebSocket."""
+    path = "/ws?token={token}"
+    return replace(peer, events_path=path, broadcast_path=path, transport="ws")

@@ -15,10 +15,12 @@ _COLUMNS = (
 )
 
 
-async def run(devices: int, plan: Plan) -> Report:
+async def run(devices: int, transport: str, plan: Plan) -> Report:
     """Connect `devices` to each server as fast as it takes them."""
-    measured = await hold(devices, plan, ratio="connect_us")
+    measured = await hold(devices, transport, plan, ratio="connect_us")
     cpu = Bound(
         "CPU per connect, × bare accept loop", measured.figure(OURS.name, "ratio"), "at most", 1.5
     )
-    return Report("connect", {"devices": devices}, _COLUMNS, measured, [cpu])
+    return Report(
+        "connect", {"devices": devices, "transport": transport}, _COLUMNS, measured, [cpu]
+    )

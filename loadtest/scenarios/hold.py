@@ -19,10 +19,11 @@ from loadtest.report import Measured, Sample
 _SETTLE_S: Final = 1
 
 
-async def hold(devices: int, plan: Plan, *, ratio: str) -> Measured:
+async def hold(devices: int, transport: str, plan: Plan, *, ratio: str) -> Measured:
     """Measure all device planes under a crowd of `devices`, with the ratio of one metric."""
     subjects = [
-        Subject(peer.name, partial(_sample, peer, devices), peer.missing()) for peer in DEVICE_PLANE
+        Subject(peer.name, partial(_sample, peer, devices), peer.missing())
+        for peer in DEVICE_PLANE[transport]
     ]
     measured = await interleaved(subjects, plan)
     measured.set_ratios(measured.samples, BARE_SSE.name, ratio)
@@ -34,7 +35,7 @@ async def _sample(peer: Peer, devices: int) -> Sample:
     async with peer.serve() as server:
         await trio.sleep(_SETTLE_S)
         empty = usage(server.child.pid)
-        async with connected(server.wire, peer.events_path, count) as crowd:
+        async with connected(server.wire, peer.events_path, count, peer.transport) as crowd:
             full = usage(server.child.pid)
             await trio.sleep(_SETTLE_S)
             quiet = usage(server.child.pid)

@@ -7,6 +7,9 @@ from loadtest.peers.ours import OURS
 from loadtest.report import Bound, Column, Report
 from loadtest.scenarios.hold import hold
 
+#: what a connection may cost, by transport
+_MOST_KIB = {"sse": 4.5, "ws": 6.0}
+
 _COLUMNS = (
     Column("devices", "devices"),
     Column("pss_kib", "server, KiB each", 2),
@@ -15,14 +18,15 @@ _COLUMNS = (
 )
 
 
-async def run(devices: int, plan: Plan) -> Report:
+async def run(devices: int, transport: str, plan: Plan) -> Report:
     """Connect `devices` to each server and leave them in peace."""
-    measured = await hold(devices, plan, ratio="pss_kib")
+    measured = await hold(devices, transport, plan, ratio="pss_kib")
     memory = Bound(
         "server memory (PSS) per idle device, KiB",
         measured.figure(OURS.name, "pss_kib"),
         "at most",
-        4.5,
+        _MOST_KIB[transport],
         aim=4.0,
     )
-    return Report("idle", {"devices": devices}, _COLUMNS, measured, [memory])
+    parameters = {"devices": devices, "transport": transport}
+    return Report("idle", parameters, _COLUMNS, measured, [memory])

@@ -43,11 +43,11 @@ _COLUMNS = (
 )
 
 
-async def run(devices: int, rate: int, seconds: int, plan: Plan) -> Report:
+async def run(devices: int, rate: int, seconds: int, transport: str, plan: Plan) -> Report:
     """Push `rate` times a second to `devices` for `seconds`."""
     subjects = [
         Subject(peer.name, partial(_sample, peer, devices, rate, seconds), peer.missing())
-        for peer in WHOLE_WAY
+        for peer in WHOLE_WAY[transport]
     ]
     measured = await interleaved(subjects, plan)
     measured.set_ratios(measured.samples, BARE_SSE.name, "cpu_percent")
@@ -60,7 +60,7 @@ async def run(devices: int, rate: int, seconds: int, plan: Plan) -> Report:
         Bound("pushes lost", figure("lost"), "at most", 0),
         Bound("books balanced", figure("balanced"), "at least", 1),
     ]
-    parameters = {"devices": devices, "pushes/s": rate, "seconds": seconds}
+    parameters = {"devices": devices, "pushes/s": rate, "seconds": seconds, "transport": transport}
     return Report("steady", parameters, _COLUMNS, measured, bounds)
 
 
@@ -72,6 +72,7 @@ async def _sample(peer: Peer, devices: int, rate: int, seconds: int) -> Sample:
         "push-rate": rate,
         "via": "apns",
         "path": peer.events_path,
+        "transport": peer.transport,
     }
     async with peer.serve() as server:
         before = usage(server.child.pid)

@@ -215,7 +215,6 @@ async def test_slow_readers_read_all_in_the_end(client: str, transport: str) -> 
             server.addresses.wire[0], transport=transport, client=client, slow_readers=0.5
         )
         report = await run_swarm(settings)
-    assert report.figures["deliveries"]["late"] > 0 or client == "lean"
     assert report.figures["latency_ms"]["p90"] > 300
     assert counts(report, "deliveries", "lost", "duplicate") == (0, 0)
     assert report.figures["books"]["balanced"] is True, report.figures["books"]

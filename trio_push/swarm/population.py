@@ -23,6 +23,9 @@ from trio_push.swarm.target import Target
 #: (4096), which drops what exceeds it and makes the kernel try again a second later
 CONNECTING_AT_ONCE = 512
 
+#: the event by which a server answers `Last-Event-ID`; no push
+SYNC_RESULT = "sync_result"
+
 #: a slow reader takes so many bytes after each wait: less than a push in a second
 SLOW_BYTES = 64
 SLOW_S = 1.0
@@ -187,7 +190,7 @@ class Population:
 
     def heard(self, index: int, event: str, data: str) -> bool:
         """A device got an event of a stream; returns whether that was a push."""
-        if event == "sync_result":
+        if event == SYNC_RESULT:
             self.resumed(recovered=_recovered(data))
             return False
         if event == MARK_READ:

@@ -8,12 +8,13 @@ import trio
 from loadtest.clients import token_of
 from loadtest.crowd import connected
 from loadtest.peers.all import DEVICE_PLANE, H2_INTAKE, HTTP1_INTAKE
-from loadtest.peers.bare import BARE_SSE
+from loadtest.peers.bare import BARE_SSE, BARE_WS
 from loadtest.peers.go import GO, GO_HIJACKED
 from loadtest.peers.nginx import NGINX
-from loadtest.peers.ours import OURS
+from loadtest.peers.ours import OURS, OURS_WS
 from loadtest.peers.peer import Peer, post
 from loadtest.peers.quart import QUART
+from loadtest.peers.websocket import TRIO_WEBSOCKET
 
 needs_go = pytest.mark.needs("go")
 needs_nchan = pytest.mark.needs("nginx", "nchan")
@@ -24,22 +25,25 @@ PEERS = [
     pytest.param(GO_HIJACKED, id="go-hijacked", marks=needs_go),
     pytest.param(NGINX, id="nginx", marks=needs_nchan),
     pytest.param(QUART, id="quart"),
+    pytest.param(OURS_WS, id="ours-ws"),
+    pytest.param(BARE_WS, id="bare-ws"),
 ]
+HOLDERS = [*PEERS, pytest.param(TRIO_WEBSOCKET, id="trio-websocket")]
 DEVICES = 5
 
 
-@pytest.mark.parametrize("peer", PEERS)
+@pytest.mark.parametrize("peer", HOLDERS)
 async def test_an_event_to_all(peer):
     with trio.fail_after(60):
         async with (
             peer.serve() as server,
-            connected(server.wire, peer.broadcast_path, DEVICES) as crowd,
+            connected(server.wire, peer.broadcast_path, DEVICES, peer.transport) as crowd,
         ):
             for number in (1, 2):
                 await crowd.expect(number * DEVICES)
                 await server.broadcast("hello")
                 received = await crowd.received()
-    assert received.bytes >= 2 * DEVICES * len("data: hello\n\n")
+    assert received.bytes >= 2 * DEVICES * len("hello")
 
 
 @pytest.mark.parametrize("peer", PEERS)
@@ -47,7 +51,7 @@ async def test_a_push_to_one(peer):
     with trio.fail_after(60):
         async with (
             peer.serve() as server,
-            connected(server.wire, peer.events_path, DEVICES) as crowd,
+            connected(server.wire, peer.events_path, DEVICES, peer.transport) as crowd,
         ):
             await crowd.expect(2)
             for device in (0, DEVICES - 1):
@@ -62,5 +66,5 @@ def test_a_crowd_is_no_larger_than_the_peer_can_be_expected_to_hold():
 
 
 def test_names_tell_peers_apart():
-    for peers in (DEVICE_PLANE, H2_INTAKE, HTTP1_INTAKE):
+    for peers in (*DEVICE_PLANE.values(), H2_INTAKE, HTTP1_INTAKE):
         assert len({peer.name for peer in peers}) == len(peers)

@@ -16,20 +16,25 @@ def _no_rest(monkeypatch):
     monkeypatch.setattr(fanout, "_SETTLE_S", 0)
 
 
-async def test_idle():
-    report = await idle.run(20, BARE)
+@pytest.fixture(params=["sse", "ws"])
+def transport(request):
+    return request.param
+
+
+async def test_idle(transport):
+    report = await idle.run(20, transport, BARE)
     assert report.measured.figure("bare trio", "devices") == 20
     assert report.measured.figure("bare trio", "ratio") == 1.0
     assert [bound.verdict for bound in report.bounds] == ["not measured"]
 
 
-async def test_connect():
-    report = await connect.run(20, BARE)
+async def test_connect(transport):
+    report = await connect.run(20, transport, BARE)
     assert 1 < report.measured.figure("bare trio", "connect_us") < 100_000
 
 
-async def test_fanout():
-    report = await fanout.run(20, 2, BARE)
+async def test_fanout(transport):
+    report = await fanout.run(20, 2, transport, BARE)
     assert 1 < report.measured.figure("bare trio", "delivery_us") < 100_000
     assert report.measured.figure("bare trio", "bytes") > 100
     assert report.measured.figure("bare trio", "wall_ms") > 0
@@ -66,7 +71,7 @@ async def test_steady(monkeypatch):
         }
 
     monkeypatch.setattr(steady, "_swarm", swarm)
-    report = await steady.run(10, 20, 5, BARE)
+    report = await steady.run(10, 20, 5, "sse", BARE)
     assert flags["devices"] == 10
     assert flags["push-rate"] == 20
     assert flags["duration"] == 5
@@ -76,6 +81,6 @@ async def test_steady(monkeypatch):
     assert "balanced" not in report.measured.samples["bare trio"][0]
 
 
-async def test_steady_with_our_own_server():
-    report = await steady.run(10, 20, 1, Plan(1, ("trio-push",)))
+async def test_steady_with_our_own_server(transport):
+    report = await steady.run(10, 20, 1, transport, Plan(1, ("trio-push",)))
     assert [bound.verdict for bound in report.bounds] == ["ok"] * 5
