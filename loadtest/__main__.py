@@ -23,7 +23,7 @@ from rich.console import Console
 from loadtest.bench import Plan, say
 from loadtest.child import Failed
 from loadtest.report import Report, as_json, print_report
-from loadtest.scenarios import connect, delay, fanout, idle, intake, steady
+from loadtest.scenarios import connect, delay, fanout, idle, intake, steady, storm
 
 Scenario = Callable[[], Awaitable[Report]]
 Devices = Annotated[int, Parameter(help="Devices that connect to each server.")]
@@ -138,6 +138,19 @@ def _steady(
     return _report(
         lambda: steady.run(devices, rate, seconds, transport, common.plan(rounds)), common
     )
+
+
+@app.command(name="storm")
+def _storm(
+    *,
+    devices: Devices = 15_000,
+    rate: Annotated[int, Parameter(help="Pushes sent in a second.")] = 2_000,
+    transport: Transport = "sse",
+    rounds: Rounds = 1,
+    common: Common = _COMMON,
+) -> int:
+    """Most of the devices drop at once while pushes go on: when they are back, what is lost."""
+    return _report(lambda: storm.run(devices, rate, transport, common.plan(rounds)), common)
 
 
 def _report(scenario: Scenario, common: Common) -> int:

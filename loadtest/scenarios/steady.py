@@ -6,31 +6,24 @@ it cannot see.
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import tempfile
 from functools import partial
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import orjson
 import trio
 
 from loadtest.bench import Plan, Subject, interleaved
-from loadtest.child import Failed
 from loadtest.measure import usage
 from loadtest.peers.all import WHOLE_WAY
 from loadtest.peers.bare import BARE_SSE
 from loadtest.peers.ours import OURS
 from loadtest.peers.peer import Peer, url
 from loadtest.report import Bound, Column, Report, Sample
+from loadtest.swarm import swarm_report
 
 #: devices that connect in a second: well below what any of the servers can
 _RAMP: Final = 1000
 #: time for the swarm to connect, to take in what is under way at the end, and to reckon
 _GRACE_S: Final = 120
-#: what the swarm says by its exit code: all well, or thresholds and books missed
-_REPORTED: Final = (0, 99)
 
 _COLUMNS = (
     Column("accepted", "pushes"),
@@ -77,7 +70,7 @@ async def _sample(peer: Peer, devices: int, rate: int, seconds: int) -> Sample:
     async with peer.serve() as server:
         before = usage(server.child.pid)
         with trio.fail_after(devices / _RAMP + seconds + _GRACE_S):
-            report = await _swarm(flags | {"url": url(server.wire, "")})
+            report = await swarm_report(flags | {"url": url(server.wire, "")})
         cost = usage(server.child.pid) - before
     figures = {
         "connected": report["devices"]["connected"],
@@ -92,21 +85,3 @@ async def _sample(peer: Peer, devices: int, rate: int, seconds: int) -> Sample:
     }
     # what the swarm cannot know (the books of a foreign server) is null
     return {metric: float(value) for metric, value in figures.items() if value is not None}
-
-
-async def _swarm(flags: dict[str, object]) -> dict[str, Any]:
-    """Run `trio-push swarm` and give its report. Raises Failed when it has none."""
-    with tempfile.TemporaryDirectory(prefix="loadtest-swarm-") as directory:
-        file = Path(directory) / "report.json"
-        words = [f"--{name}={value}" for name, value in (flags | {"json": file}).items()]
-        result = await trio.run_process(
-            [sys.executable, "-m", "trio_push", "swarm", *words],
-            check=False,
-            capture_stdout=True,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        if result.returncode not in _REPORTED:
-            raise Failed(f"swarm failed ({result.returncode}):\n{result.stdout.decode()}")
-        report: dict[str, Any] = orjson.loads(file.read_bytes())
-        return report

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from loadtest.bench import Plan
-from loadtest.scenarios import connect, delay, fanout, hold, idle, intake, steady
+from loadtest.scenarios import connect, delay, fanout, hold, idle, intake, steady, storm
 
 BARE = Plan(1, ("bare",))
 
@@ -70,7 +70,7 @@ async def test_steady(monkeypatch):
             "latency_ms": {"p50": 1.5, "p99": 2.5, "max": 3.5},
         }
 
-    monkeypatch.setattr(steady, "_swarm", swarm)
+    monkeypatch.setattr(steady, "swarm_report", swarm)
     report = await steady.run(10, 20, 5, "sse", BARE)
     assert flags["devices"] == 10
     assert flags["push-rate"] == 20
@@ -84,3 +84,12 @@ async def test_steady(monkeypatch):
 async def test_steady_with_our_own_server(transport):
     report = await steady.run(10, 20, 1, transport, Plan(1, ("trio-push",)))
     assert [bound.verdict for bound in report.bounds] == ["ok"] * 5
+
+
+async def test_storm_with_our_own_server(transport, monkeypatch):
+    monkeypatch.setattr(storm, "_BEFORE_S", 1)
+    monkeypatch.setattr(storm, "_BACK_S", 3)
+    report = await storm.run(20, 200, transport, Plan(1, ("trio-push",)))
+    figures = {name: report.measured.figure("trio-push", name) for name in ("dropped", "back")}
+    assert figures == {"dropped": 18, "back": 18}
+    assert [bound.verdict for bound in report.bounds] == ["ok"] * 4
