@@ -180,7 +180,7 @@ class SqliteFile:
         except sqlite3.Error as exc:
             with suppress(sqlite3.Error):  # SQLite may have rolled back itself
                 self._db.execute("ROLLBACK")
-            raise StoreFailed(f"{self._path}: {exc}") from exc
+            raise StoreFailed(str(exc)) from exc
 
     def _delete(self, table: Table, keys: list[Key]) -> None:
         for some in _bunches(keys):
