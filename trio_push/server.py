@@ -250,7 +250,7 @@ def _open_journal(store: str, files: ExitStack) -> Journal:
     """The journal of `--store`; its file is closed with `files`. Raises ConfigError."""
     if store == MEMORY:
         return NoJournal()
-    journal = SqliteJournal(store.removeprefix(SQLITE))
+    journal = SqliteJournal(str(Path(store.removeprefix(SQLITE)).expanduser()))
     files.callback(journal.close)
     return journal
 

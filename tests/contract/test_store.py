@@ -168,6 +168,20 @@ async def test_a_newer_push_for_a_slot_that_is_in_flight(
     assert world.connect().events == [b"0", b"1", b"new"]
 
 
+async def test_a_newer_push_for_a_slot_whose_older_one_arrives(
+    autojump_clock: MockClock, world: World
+) -> None:
+    device = world.connect(room=10)
+    slot = {"collapse_id": "c", "wants_ack": True}
+    states = await world.submit(push(b"old", **slot), push(b"1"), push(b"2"), push(b"new", **slot))
+    assert states[-1] is State.STORED
+    device.make_room(20)
+    await wait_all_tasks_blocked()
+    assert device.events == [b"old"]
+    assert world.count(State.COALESCED) == 1
+    await world.check_file()
+
+
 async def test_unregistered(autojump_clock: MockClock, world: World) -> None:
     device = world.connect(room=10)
     await world.submit(push(b"1"), push(b"2", not_before=T0 + 5), push(b"3", wants_ack=True))

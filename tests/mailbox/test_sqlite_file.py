@@ -74,6 +74,12 @@ def test_two_files_have_different_epochs(tmp_path: Path) -> None:
         file.close()
 
 
+def test_nobody_else_may_read_it(path: str, file: SqliteFile) -> None:
+    file.write(held(1))
+    for name in (path, path + "-wal"):
+        assert Path(name).stat().st_mode & 0o777 == 0o600
+
+
 def test_numbers_last_for_a_javascript_client() -> None:
     assert 2**53 // NUMBERS > 1_000_000
 

@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from itertools import chain
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from trio_push.errors import ConfigError, StoreFailed
@@ -94,6 +95,10 @@ class SqliteFile:
         """Lock the file, make what is missing, set numbers aside."""
         self._db.execute("PRAGMA locking_mode = EXCLUSIVE")
         is_new = self._check_whose()
+        if is_new:
+            # Before there is a write-ahead log, which takes its mode from the file.
+            with suppress(OSError):
+                Path(self._path).chmod(0o600)
         if self._pragma("journal_mode = WAL") != "wal":
             raise self._refused("its file system has no write-ahead log: use a local one")
         # A commit is on disk, not with the kernel, when it returns.
@@ -180,7 +185,7 @@ class SqliteFile:
         except sqlite3.Error as exc:
             with suppress(sqlite3.Error):  # SQLite may have rolled back itself
                 self._db.execute("ROLLBACK")
-            raise StoreFailed(f"{self._path}: {exc}") from exc
+            raise StoreFailed(str(exc)) from exc
 
     def _delete(self, table: Table, keys: list[Key]) -> None:
         for some in _bunches(keys):
