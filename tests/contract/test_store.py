@@ -112,6 +112,19 @@ async def test_sent_until_it_is_acknowledged(autojump_clock: MockClock, world: W
     assert device.events == [b"x"]
 
 
+async def test_sent_again_to_a_device_that_takes_no_more(
+    autojump_clock: MockClock, world: World
+) -> None:
+    world.connect()
+    await world.submit(push(b"1", wants_ack=True), push(b"2", wants_ack=True))
+    device = world.connect(room=10)
+    assert (world.count(State.IN_FLIGHT), world.count(State.STORED)) == (1, 1)
+    await world.check_file()
+    device.make_room(None)
+    await wait_all_tasks_blocked()
+    assert device.events == [b"1", b"2"]
+
+
 async def test_acknowledged_by_resuming(autojump_clock: MockClock, world: World) -> None:
     device = world.connect()
     await world.submit(push(b"1", wants_ack=True), push(b"2", wants_ack=True))
@@ -370,6 +383,29 @@ async def test_promised_and_in_memory_only(
     await world.restart(how)
     live = [] if how == "kill" else [b"3"]  # at most once; a stop puts it back
     assert world.connect().events == [b"1", b"2", *live]
+
+
+@durable
+async def test_now_or_never_waits_for_its_acknowledgement_only_so_long(
+    autojump_clock: MockClock, world: World
+) -> None:
+    world.connect(room=10)
+    await world.submit(push(b"1", ttl_s=0, wants_ack=True), push(b"2", ttl_s=0, wants_ack=True))
+    await world.restart("kill")
+    assert world.count(State.AWAITING_ACK) == 2
+    await trio.sleep(RETURN_S + 2)
+    assert world.count(State.DISCARDED) == 2
+
+
+@durable
+@ended
+async def test_a_broadcast_that_wants_its_acknowledgement(
+    autojump_clock: MockClock, world: World, how: str
+) -> None:
+    world.connect(room=10)
+    await world.router.broadcast(push(token="", wants_ack=True))
+    await world.restart(how)
+    assert world.connect().events == [b"x"]
 
 
 @durable

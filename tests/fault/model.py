@@ -78,7 +78,9 @@ class Model:
         for push in pushes:
             entry = Entry(push)
             delayed = push.not_before > self.now
-            if push.collapse_id is not None or delayed:
+            # what is only discarded replaces nothing
+            is_delivered_or_kept = push.storable or push.token in self.devices
+            if delayed or (push.collapse_id is not None and is_delivered_or_kept):
                 self.displace(push)
             self.entries.append(entry)
             if delayed:

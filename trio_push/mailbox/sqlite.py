@@ -83,8 +83,7 @@ class SqliteJournal:
         self._set_aside = self.seq + NUMBERS
         self.recorded = 0
         self.failure: str | None = None
-        #: transactions that succeeded, and that failed
-        self.commits = 0
+        #: transactions that failed
         self.failures = 0
         self._write = write
         self._batch = _Batch()
@@ -193,7 +192,6 @@ class SqliteJournal:
         self.failure = why
 
     def _note_success(self) -> None:
-        self.commits += 1
         if self.failure is not None:
             log.info("store_recovered", failures=self.failures)
         self.failure = None
