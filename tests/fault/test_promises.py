@@ -282,6 +282,7 @@ async def run(steps: Sequence[Step], path: Path) -> None:
         await promises.settle()
         await promises.check_all_came()
         await world.check_file()
+        await world.kill()  # which closes its file
         nursery.cancel_scope.cancel()
 
 
