@@ -1,13 +1,12 @@
 """Where a push goes, and when: held until due, written to its device, stored or let go.
 
-It takes submissions out of the push channel, all that waits at once, and settles each when
-every push of it is where the reply promises. It never waits for a device.
+It serves the push channel, and settles each submission when every push of it is where the
+reply promises. It never waits for a device.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from uuid import uuid4
 
 import msgspec.structs
 import orjson
@@ -18,6 +17,7 @@ from trio_push.config import ServeSettings
 from trio_push.devices.connection import Connection, Transport
 from trio_push.devices.delivery import Delivery, DeviceGone
 from trio_push.errors import Refusal
+from trio_push.ids import new_id
 from trio_push.mailbox.history import History, Missed
 from trio_push.mailbox.journal import Journal
 from trio_push.mailbox.offline import Offline
@@ -25,7 +25,7 @@ from trio_push.mailbox.store import Held, Store
 from trio_push.mailbox.users import Users
 from trio_push.push import MARK_READ, Numbered, Push, State
 from trio_push.router.acks import Acks
-from trio_push.router.channel import Submission
+from trio_push.router.channel import SLICE, PushChannel, Submission
 from trio_push.router.committer import Committer
 from trio_push.router.delay import Delay
 from trio_push.router.directory import Directory
@@ -36,8 +36,6 @@ from trio_push.wire.close_codes import REPLACED, UNREGISTERED
 from trio_push.wire.cursor import Cursor
 from trio_push.wire.reasons import SERVICE_UNAVAILABLE
 
-#: pushes routed, or devices written to in a broadcast, before other tasks get a turn: 2 ms
-SLICE = 200
 #: seconds after which a provider may find room again
 ROOM_RETRY_AFTER_S = 30
 
@@ -84,7 +82,7 @@ class Router:
 
     async def run(
         self,
-        submissions: trio.MemoryReceiveChannel[Submission],
+        pushes: PushChannel,
         *,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
@@ -99,30 +97,15 @@ class Router:
             await nursery.start(self.delivery.run)
             await nursery.start(self._delay.run)
             task_status.started()
-            await self._route_all(submissions)
+            await pushes.serve(self._settle)
 
-    async def _route_all(self, submissions: trio.MemoryReceiveChannel[Submission]) -> None:
-        async for submission in submissions:
-            routed = self._settle(submission)
-            # All that waits now is routed in this turn: a turn per submission would cost more
-            # than routing it.
-            while True:
-                try:
-                    routed += self._settle(submissions.receive_nowait())
-                except (trio.WouldBlock, trio.EndOfChannel):
-                    break
-                if routed >= SLICE:
-                    routed = 0
-                    await trio.lowlevel.checkpoint()
-
-    def _settle(self, submission: Submission) -> int:
+    def _settle(self, submission: Submission) -> None:
         recorded = self._journal.recorded
         outcomes = [self.route(push) for push in submission.pushes]
         if self._journal.recorded == recorded:
             submission.settle(outcomes)
         else:
             self._committer.settle(submission, outcomes)
-        return len(submission.pushes)
 
     # -- one push
 
@@ -291,7 +274,7 @@ class Router:
         for other in others:
             self.route(
                 Push(
-                    id=str(uuid4()),
+                    id=new_id(),
                     token=other,
                     payload=payload,
                     event=MARK_READ,
