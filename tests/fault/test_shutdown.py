@@ -92,9 +92,8 @@ async def test_sigterm_under_load() -> None:
             server.terminate()
             code, took_s = await server.ended()
         assert code == 0
-        assert (
-            1 <= took_s < 1 + 1 + 2
-        )  # the drain time, what providers get beyond it, a busy machine
+        # the drain time at least; waiting for who is stalled would take the write timeout (30 s)
+        assert 1 <= took_s < 20
         assert all(RETRY_MS[0] <= (device.retry_ms or 0) <= RETRY_MS[1] for device in devices)
         seen += await stalled.events(may_be_reset=True)
         check_books(load, Counter(event.data.encode() for event in seen), server)
