@@ -159,7 +159,8 @@ class Router:
     async def broadcast(self, push: Push) -> Counter[State]:
         """Push to every device connected now; `push.token` does not matter.
 
-        Each of them counts as one accepted push. Cancelled, it has reached some of them.
+        Each of them counts as one accepted push, also where the device proves to be gone.
+        Cancelled, it has reached some of them.
         """
         delivered = 0
         queued: list[Push] = []
@@ -180,6 +181,13 @@ class Router:
 
         Returns to how many it was delivered; adds the pushes of those who did not take it.
         """
+
+        def route(token: str) -> None:
+            queued.append(msgspec.structs.replace(push, token=token))
+            states.append(self.route(queued[-1]))
+
+        # What each of them has waiting may be another's to replace.
+        replaces = push.collapse_id is not None
         # A number per slice, so that pushes routed between two slices keep their order.
         self._seq += 1
         everyones = Numbered(self._seq, push)
@@ -187,6 +195,9 @@ class Router:
         frames: dict[Transport, bytes] = {}
         delivered = 0
         for connection in connections:
+            if replaces:
+                route(connection.token)
+                continue
             frame = frames.get(connection.transport)
             if frame is None:
                 frame = frames[connection.transport] = connection.transport.frame(self._seq, push)
@@ -197,6 +208,7 @@ class Router:
                     taken = 0
                 except OSError:
                     self.delivery.disconnect(connection)
+                    route(connection.token)  # it may have come back
                     continue
                 if taken == len(frame):
                     delivered += 1
