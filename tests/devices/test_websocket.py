@@ -228,7 +228,7 @@ async def test_who_was_expelled_is_counted(
     transport = WebSocketTransport(node.router.delivery)
     for sent in (b"\x81\x01x", b"\x83\x80abcd", b"\x82\x80abcd"):
         connect(transport=transport).say(sent)
-    assert transport.expelled == {"protocol_error": 2, "unsupported_data": 1}
+    assert node.router.delivery.dismissed == {"protocol_error": 2, "unsupported_data": 1}
 
 
 async def test_nothing_is_acted_on_after_a_fault(
