@@ -391,7 +391,7 @@ async def test_one_that_asks_on_and_takes_no_answer_is_cut(
     for _ in range(2):
         narrow._transport.heard(narrow, b"\x89\xfd\0\0\0\0" + b"p" * 125)
     assert narrow.closed
-    assert node.router.delivery.cut_slow == 1
+    assert node.router.delivery.dismissed["too_slow"] == 1
 
 
 async def test_a_slow_device_gets_no_close_frame_into_the_middle_of_an_event(
