@@ -23,7 +23,7 @@ from rich.console import Console
 from loadtest.bench import Plan, say
 from loadtest.child import Failed
 from loadtest.report import Report, as_json, print_report
-from loadtest.scenarios import connect, delay, fanout, idle, intake, steady, storm
+from loadtest.scenarios import acks, connect, delay, fanout, idle, intake, steady, storm
 
 Scenario = Callable[[], Awaitable[Report]]
 Devices = Annotated[int, Parameter(help="Devices that connect to each server.")]
@@ -100,6 +100,18 @@ def _fanout(
 ) -> int:
     """What one event to all devices costs per delivery, and when the last one has it."""
     return _report(lambda: fanout.run(devices, broadcasts, transport, common.plan(rounds)), common)
+
+
+@app.command(name="acks")
+def _acks(
+    *,
+    devices: Devices = 15_000,
+    pushes: Annotated[int, Parameter(help="Pushes to each of them.")] = 10,
+    rounds: Rounds = 3,
+    common: Common = _COMMON,
+) -> int:
+    """How many pushes per second are delivered and acknowledged, over WebSocket."""
+    return _report(lambda: acks.run(devices, pushes, common.plan(rounds)), common)
 
 
 @app.command(name="intake")

@@ -1,7 +1,8 @@
 """A crowd of devices as cheap as they can be: one process, one epoll, a socket each.
 
 Run as `python -m loadtest.clients HOST PORT PATH DEVICES TRANSPORT`, PATH with `{token}` in it
-and TRANSPORT sse or ws, by `loadtest.crowd`. Says in JSON lines when all are connected
+and TRANSPORT sse, ws, or ws-acks (which acknowledges all that it gets), by `loadtest.crowd`. Says
+in JSON lines when all are connected
 (`connected`) and, told `expect N` on standard input, when N events have come in since the start
 (`received`). Ends when standard input does; connections are then reset, so that no port lingers.
 """
@@ -18,7 +19,7 @@ import sys
 import time
 from typing import Final
 
-from loadtest.frames import PONG, MessageCounter
+from loadtest.frames import MessageCounter
 
 #: devices whose answer is still awaited: keeps the server busy, well within any backlog
 _CONNECTING: Final = 256
@@ -48,14 +49,14 @@ class EventCounter:
         #: per stream, the line that its last read broke off in; nearly always none
         self._torn: dict[int, bytes] = {}
 
-    def feed(self, stream: int, data: bytes) -> bool:
+    def feed(self, stream: int, data: bytes) -> bytes:
         """Take in bytes of a stream; to none of them an answer is due."""
         self.bytes += len(data)
         whole, newline, rest = (self._torn.pop(stream, b"") + data).rpartition(b"\n")
         self.events += (whole + newline).count(b"data: ")
         if rest:
             self._torn[stream] = rest
-        return False
+        return b""
 
 
 class Crowd:
@@ -64,12 +65,13 @@ class Crowd:
     def __init__(self, address: tuple[str, int], path: str, transport: str) -> None:
         self._address = address
         self._path = path
-        self._request = _REQUESTS[transport]
-        self._answer = _ANSWERS[transport]
+        kind, _, acks = transport.partition("-")
+        self._request = _REQUESTS[kind]
+        self._answer = _ANSWERS[kind]
         self._sockets: dict[int, socket.socket] = {}
         #: what has come of the answers that are not yet whole
         self._heads: dict[int, bytes] = {}
-        self._counter = MessageCounter() if transport == "ws" else EventCounter()
+        self._counter = MessageCounter(acks=bool(acks)) if kind == "ws" else EventCounter()
         self._epoll = select.epoll()
 
     def connect(self, devices: int) -> None:
@@ -120,8 +122,8 @@ class Crowd:
             self._drop(fd)
         elif fd in self._heads:
             self._take_head(fd, self._heads.pop(fd) + data)
-        elif self._counter.feed(fd, data):
-            self._sockets[fd].send(PONG)
+        else:
+            self._hear(fd, data)
 
     def _take_head(self, fd: int, data: bytes) -> None:
         head, end, body = data.partition(_HEAD_END)
@@ -130,7 +132,11 @@ class Crowd:
         elif not head.startswith(self._answer):
             self._drop(fd)
         elif body:
-            self._counter.feed(fd, body)
+            self._hear(fd, body)
+
+    def _hear(self, fd: int, data: bytes) -> None:
+        if answer := self._counter.feed(fd, data):
+            self._sockets[fd].send(answer)
 
     def _drop(self, fd: int) -> None:
         self._heads.pop(fd, None)

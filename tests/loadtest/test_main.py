@@ -50,7 +50,10 @@ def test_a_signal_ends_the_run_after_cleaning_up(number):
     assert ended == [True]
 
 
-@pytest.mark.parametrize("name", ["idle", "connect", "fanout", "intake", "delay", "steady"])
+SCENARIOS = ["idle", "connect", "fanout", "acks", "intake", "delay", "steady", "storm", "resume"]
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
 def test_every_scenario_has_help(capsys, name):
     app([name, "--help"])
     assert "--rounds" in capsys.readouterr().out

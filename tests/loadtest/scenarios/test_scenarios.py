@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from loadtest.bench import Plan
-from loadtest.scenarios import connect, delay, fanout, hold, idle, intake, steady, storm
+from loadtest.scenarios import acks, connect, delay, fanout, hold, idle, intake, steady, storm
 
 BARE = Plan(1, ("bare",))
 
@@ -38,6 +38,16 @@ async def test_fanout(transport):
     assert 1 < report.measured.figure("bare trio", "delivery_us") < 100_000
     assert report.measured.figure("bare trio", "bytes") > 100
     assert report.measured.figure("bare trio", "wall_ms") > 0
+
+
+async def test_acks():
+    report = await acks.run(20, 3, Plan(1))
+    figure = report.measured.figure
+    for subject in ("trio-push", "bare trio"):
+        assert figure(subject, "round_trips") == 60
+        assert figure(subject, "cpu_us") > 1
+    assert figure("trio-push", "unacknowledged") == 0
+    assert figure("trio-push", "balanced") == 1
 
 
 @pytest.mark.needs("h2load")
