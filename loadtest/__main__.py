@@ -23,7 +23,7 @@ from rich.console import Console
 from loadtest.bench import Plan, say
 from loadtest.child import Failed
 from loadtest.report import Report, as_json, print_report
-from loadtest.scenarios import acks, connect, delay, fanout, idle, intake, steady, storm
+from loadtest.scenarios import acks, connect, delay, fanout, idle, intake, resume, steady, storm
 
 Scenario = Callable[[], Awaitable[Report]]
 Devices = Annotated[int, Parameter(help="Devices that connect to each server.")]
@@ -163,6 +163,22 @@ def _storm(
 ) -> int:
     """Most of the devices drop at once while pushes go on: when they are back, what is lost."""
     return _report(lambda: storm.run(devices, rate, transport, common.plan(rounds)), common)
+
+
+@app.command(name="resume")
+def _resume(
+    *,
+    devices: Devices = 15_000,
+    missed: Annotated[int, Parameter(help="Pushes that each of them misses.")] = 10,
+    rate: Annotated[int, Parameter(help="Pushes that go on in a second.")] = 2_000,
+    transport: Transport = "sse",
+    rounds: Rounds = 1,
+    common: Common = _COMMON,
+) -> int:
+    """Devices are cut and come back: what it costs to give them what they missed, and only that."""
+    return _report(
+        lambda: resume.run(devices, missed, rate, transport, common.plan(rounds)), common
+    )
 
 
 def _report(scenario: Scenario, common: Common) -> int:

@@ -22,17 +22,17 @@ from typing import Final
 from loadtest.frames import MessageCounter
 
 #: devices whose answer is still awaited: keeps the server busy, well within any backlog
-_CONNECTING: Final = 256
-_RECEIVE_BYTES: Final = 65536
-_RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
+CONNECTING: Final = 256
+RECEIVE_BYTES: Final = 65536
+RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 #: by transport, a request and how it is answered when all is well
-_REQUESTS: Final = {
+REQUESTS: Final = {
     "sse": b"GET %b HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n",
     "ws": b"GET %b HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n",
 }
-_ANSWERS: Final = {"sse": b"HTTP/1.1 200", "ws": b"HTTP/1.1 101"}
-_HEAD_END: Final = b"\r\n\r\n"
+ANSWERS: Final = {"sse": b"HTTP/1.1 200", "ws": b"HTTP/1.1 101"}
+HEAD_END: Final = b"\r\n\r\n"
 
 
 def token_of(number: int) -> str:
@@ -66,8 +66,8 @@ class Crowd:
         self._address = address
         self._path = path
         kind, _, acks = transport.partition("-")
-        self._request = _REQUESTS[kind]
-        self._answer = _ANSWERS[kind]
+        self._request = REQUESTS[kind]
+        self._answer = ANSWERS[kind]
         self._sockets: dict[int, socket.socket] = {}
         #: what has come of the answers that are not yet whole
         self._heads: dict[int, bytes] = {}
@@ -79,7 +79,7 @@ class Crowd:
         started_s = time.monotonic()
         tokens = map(token_of, range(devices))
         while True:
-            for token in itertools.islice(tokens, _CONNECTING - len(self._heads)):
+            for token in itertools.islice(tokens, CONNECTING - len(self._heads)):
                 self._open(token)
             if not self._heads:
                 break
@@ -107,7 +107,7 @@ class Crowd:
     def _open(self, token: str) -> None:
         device = socket.create_connection(self._address, timeout=10)
         device.setblocking(False)
-        device.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        device.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
         device.send(self._request % self._path.format(token=token).encode())
         self._sockets[device.fileno()] = device
         self._heads[device.fileno()] = b""
@@ -115,7 +115,7 @@ class Crowd:
 
     def _read(self, fd: int) -> None:
         try:
-            data = self._sockets[fd].recv(_RECEIVE_BYTES)
+            data = self._sockets[fd].recv(RECEIVE_BYTES)
         except ConnectionError:
             data = b""
         if not data:
@@ -126,7 +126,7 @@ class Crowd:
             self._hear(fd, data)
 
     def _take_head(self, fd: int, data: bytes) -> None:
-        head, end, body = data.partition(_HEAD_END)
+        head, end, body = data.partition(HEAD_END)
         if not end:
             self._heads[fd] = data
         elif not head.startswith(self._answer):

@@ -20,13 +20,17 @@ def text_frame(payload: bytes) -> bytes:
     return head + payload
 
 
+def device_frame(payload: bytes) -> bytes:
+    """A device's message, of up to 125 bytes. Masked with zeros, as the pong."""
+    return bytes((0x81, 0x80 | len(payload))) + bytes(4) + payload
+
+
 def ack_frame(message: bytes) -> bytes:
-    """A device's word that it has the notification `message`. Masked with zeros, as the pong."""
+    """A device's word that it has the notification `message`; b"" for other messages."""
     _, found, rest = message.partition(b'"id":"')
     if not found:
         return b""
-    payload = b'{"type":"ack","notification_id":"%b"}' % rest[: rest.index(b'"')]
-    return bytes((0x81, 0x80 | len(payload))) + bytes(4) + payload
+    return device_frame(b'{"type":"ack","notification_id":"%b"}' % rest[: rest.index(b'"')])
 
 
 class MessageCounter:
@@ -46,7 +50,7 @@ class MessageCounter:
         data = self._torn.pop(stream, b"") + data
         answers = b""
         end = 0
-        for opcode, start, end in _frames(data):
+        for opcode, start, end in frames(data):
             if opcode < _CONTROL:
                 self.events += 1
                 if self._acks:
@@ -58,7 +62,7 @@ class MessageCounter:
         return answers
 
 
-def _frames(data: bytes) -> Iterator[tuple[int, int, int]]:
+def frames(data: bytes) -> Iterator[tuple[int, int, int]]:
     """Opcode, begin and end of the payload of each frame of a server that is all there."""
     at = 0
     while len(data) >= at + 2:

@@ -99,17 +99,32 @@ class Report:
 
 def print_report(report: Report, console: Console) -> None:
     """The table, the bounds with their verdicts, and what was left out."""
-    table = Table(title=_title(report), title_justify="left")
-    table.add_column("", no_wrap=True)
-    for column in report.columns:
-        table.add_column(column.title, justify="right")
-    for subject in report.measured.samples:
-        table.add_row(subject, *(_cell(report.measured, subject, it) for it in report.columns))
-    console.print(table)
+    console.print(_title(report), soft_wrap=True, highlight=False)
+    console.print(_table(report))
     for bound in report.bounds:
-        console.print(_line(bound))
+        console.print(_line(bound), soft_wrap=True)
     for subject, why in report.measured.skipped.items():
-        console.print(f"skipped {subject}: {escape(why)}")
+        console.print(f"skipped {subject}: {escape(why)}", soft_wrap=True)
+
+
+def _table(report: Report) -> Table:
+    """Subjects by metrics. What there is more of stands in rows: a row too many is no harm."""
+    subjects = list(report.measured.samples)
+    cells = [
+        [it.title, *(_cell(report.measured, subject, it) for subject in subjects)]
+        for it in report.columns
+    ]
+    rows = [["", *subjects], *cells]
+    if len(subjects) >= len(report.columns):
+        rows = [list(row) for row in zip(*rows, strict=True)]
+    head, *body = rows
+    table = Table()
+    table.add_column("", no_wrap=True)
+    for title in head[1:]:
+        table.add_column(title, justify="right")
+    for row in body:
+        table.add_row(*row)
+    return table
 
 
 def _title(report: Report) -> str:

@@ -5,7 +5,18 @@ from __future__ import annotations
 import pytest
 
 from loadtest.bench import Plan
-from loadtest.scenarios import acks, connect, delay, fanout, hold, idle, intake, steady, storm
+from loadtest.scenarios import (
+    acks,
+    connect,
+    delay,
+    fanout,
+    hold,
+    idle,
+    intake,
+    resume,
+    steady,
+    storm,
+)
 
 BARE = Plan(1, ("bare",))
 
@@ -102,4 +113,13 @@ async def test_storm_with_our_own_server(transport, monkeypatch):
     report = await storm.run(20, 200, transport, Plan(1, ("trio-push",)))
     figures = {name: report.measured.figure("trio-push", name) for name in ("dropped", "back")}
     assert figures == {"dropped": 18, "back": 18}
+    assert [bound.verdict for bound in report.bounds] == ["ok"] * 4
+
+
+async def test_resume(transport):
+    report = await resume.run(150, 5, 200, transport, Plan(1))
+    figure = report.measured.figure
+    assert figure("trio-push", "devices") == 150
+    assert 1 < figure("trio-push", "connect_us") < 100_000
+    assert figure("trio-push", "replayed_per_s") > 10
     assert [bound.verdict for bound in report.bounds] == ["ok"] * 4
