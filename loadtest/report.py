@@ -138,13 +138,12 @@ def _cell(measured: Measured, subject: str, column: Column) -> str:
 
 
 def _line(bound: Bound) -> str:
-    figure = "" if isnan(bound.figure) else f"{_number(bound.figure)} "
     aim = "" if bound.aim is None else f", aim {_number(bound.aim)}"
+    asked = f"({bound.kind} {_number(bound.limit)}{aim})"
+    if isnan(bound.figure):
+        return f"{bound.what}: {bound.verdict} {asked}"
     colour = "red" if bound.verdict == "miss" else "green"
-    return (
-        f"{bound.what}: {figure}({bound.kind} {_number(bound.limit)}{aim}) "
-        f"[{colour}]{bound.verdict}[/]"
-    )
+    return f"{bound.what}: {_number(bound.figure)} {asked} [{colour}]{bound.verdict}[/]"
 
 
 def _number(value: float) -> str:
