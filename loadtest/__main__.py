@@ -217,8 +217,11 @@ def _report(scenario: Scenario, common: Common) -> int:
     for failure in failures:
         kind = "" if isinstance(failure, Failed) else f"{type(failure).__name__}: "
         say(f"failed: {kind}{failure}")
+    if failures:
+        return 2
     if report is None:
-        return 2 if failures else 130
+        say("interrupted")
+        return 130
     print_report(report, Console())
     if common.json is not None:
         common.json.write_bytes(orjson.dumps(as_json(report), option=orjson.OPT_INDENT_2))
