@@ -36,8 +36,9 @@ class Calm:
         #: pushes that were sent, and answered 200
         self.sent = 0
         self.accepted = 0
-        #: when each push that came was due (time.monotonic), and how long after that it came
-        self.came: list[tuple[float, float]] = []
+        #: when each push that came was due (time.monotonic) → how long after that it came
+        self.came: dict[float, float] = {}
+        self.twice = 0
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Connect, then push until `stop`, and listen until cancelled. Raises Failed."""
@@ -62,7 +63,7 @@ class Calm:
 
     def took_s(self, begin: float, end: float) -> list[float]:
         """How long the pushes took that were due between two times."""
-        return [took_s for due, took_s in self.came if begin <= due < end]
+        return [took_s for due, took_s in self.came.items() if begin <= due < end]
 
     async def _listen(self, token: str, *, task_status: trio.TaskStatus[None]) -> None:
         transport = self._peer.transport
@@ -87,7 +88,8 @@ class Calm:
         end = 0
         for found in _DUE.finditer(data):
             due, end = float(found[1]), found.end()
-            self.came.append((due, now - due))
+            self.twice += due in self.came
+            self.came.setdefault(due, now - due)
         return data[end:]
 
     async def _push(self, stream: trio.SocketStream) -> None:
@@ -97,13 +99,13 @@ class Calm:
             await trio.sleep(max(0.0, due - time.monotonic()))
             if self._stopped:
                 return
+            self.sent += 1
             body = b'{"due":%.6f}' % due
             await stream.send_all(
                 b"POST /3/device/%b HTTP/1.1\r\nHost: localhost\r\napns-push-type: mdm\r\n"
                 b"apns-topic: calm.%d\r\nContent-Length: %d\r\n\r\n%b"
                 % (token.encode(), number, len(body), body)
             )
-            self.sent += 1
 
     async def _count_answers(self, stream: trio.SocketStream) -> None:
         torn = b""

@@ -2,9 +2,9 @@
 
 Run as `python -m loadtest.clients HOST PORT PATH DEVICES TRANSPORT`, PATH with `{token}` in it
 and TRANSPORT sse, ws, or ws-acks (which acknowledges all that it gets), by `loadtest.crowd`. Says
-in JSON lines when all are connected
-(`connected`) and, told `expect N` on standard input, when N events have come in since the start
-(`received`). Ends when standard input does; connections are then reset, so that no port lingers.
+in JSON lines when all are connected (`connected`) and, told `expect N` on standard input, when N
+events have come in since the start (`received`). Ends when standard input does; connections are
+then reset, so that no port lingers.
 """
 
 from __future__ import annotations

@@ -40,7 +40,10 @@ def test_pushes_are_found_in_a_stream_cut_anywhere(cut):
     calm = Calm(BARE_SSE, ("127.0.0.1", 1), 1, 1)
     stream = b'data: {"due":12.5}\n\n: keepalive\n\ndata: {"due":13.25}\n\n' + PING
     calm._take(calm._take(stream[:cut]) + stream[cut:])
-    assert [due for due, _ in calm.came] == [12.5, 13.25]
+    assert list(calm.came) == [12.5, 13.25]
+    assert calm.twice == 0
+    calm._take(stream)
+    assert calm.twice == 2
 
 
 async def test_a_server_that_drops_them_ends_the_run():

@@ -116,7 +116,7 @@ async def test_storm_with_our_own_server(monkeypatch):
     report = await storm.run(100, 200, "ws", Plan(1, ("trio-push",)))
     figures = {name: report.measured.figure("trio-push", name) for name in ("dropped", "back")}
     assert figures == {"dropped": 90, "back": 90}
-    assert [bound.verdict for bound in report.bounds] == ["ok"] * 7
+    assert [bound.verdict for bound in report.bounds] == ["ok"] * 6
 
 
 async def test_storm_that_loses_something(monkeypatch):
