@@ -1,4 +1,4 @@
-"""What every test may use: the marker `needs`, and hypothesis without a deadline.
+"""What every test may use: the marker `needs`, `--transport`, hypothesis without a deadline.
 
     @pytest.mark.needs("curl", "h2load")
     def test_…(tool): subprocess.run([tool("curl"), …])
@@ -65,6 +65,13 @@ def find_tool(name: str) -> str | None:
         if found := shutil.which(candidate):
             return found
     return None
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    # here and not in tests/e2e: options have to be known before folders are looked into
+    parser.addoption(
+        "--transport", choices=("sse", "ws"), help="the only transport of tests/e2e; else both"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:

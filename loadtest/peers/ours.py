@@ -19,8 +19,8 @@ _COMMAND = (
 
 
 @asynccontextmanager
-async def _serve() -> AsyncIterator[Server]:
-    async with running(_COMMAND) as child:
+async def _serve(*flags: str) -> AsyncIterator[Server]:
+    async with running([*_COMMAND, *flags]) as child:
         wire = await child.listening("wire")
         api = await child.listening("api")
         yield Server(child, wire, wire, partial(_broadcast, api), api)
@@ -31,5 +31,11 @@ async def _broadcast(api: Address, text: str) -> None:
     await post(api, "/v1/push", request, "application/json")
 
 
-OURS = Peer("trio-push", _serve)
-OURS_WS = over_websocket(OURS)
+def ours(transport: str, *flags: str) -> Peer:
+    """Our server with these settings."""
+    peer = Peer("trio-push", partial(_serve, *flags))
+    return over_websocket(peer) if transport == "ws" else peer
+
+
+OURS = ours("sse")
+OURS_WS = ours("ws")
