@@ -407,7 +407,7 @@ async def test_nobody_listens() -> None:
 async def test_what_cannot_work_here() -> None:
     async with server_of(api="off") as server:
         url = server.addresses.wire[0]
-        with pytest.raises(ConfigError, match="this process may open"):
+        with pytest.raises(ConfigError, match="a process may open"):
             await run_swarm(settings_for(url, devices=10**8))
         with pytest.raises(ConfigError, match="give --api-url"):
             await run_swarm(settings_for(url, via="api"))

@@ -3,13 +3,18 @@
 The driver reports each push that it plans and its fate; the devices report what they receive.
 Per device there are two integers: the count of pushes planned for it and the highest seen.
 Only pushes that something happened to take more: a gap, a refusal, an answer that never came.
+
+Where devices live in other processes than the driver, each process audits its own, and the plan
+comes after them: how many pushes each device was to get, and which of them need not have come. Then
+the sums of their counts are what one audit would have come to.
 """
 
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from trio_push.swarm.histogram import Histogram
@@ -58,6 +63,8 @@ class Deliveries:
     read_marks: int = 0
     #: notifications that their devices have acknowledged
     acknowledged: int = 0
+    #: of the distinct, those that need not have come; counted where the plan is another's
+    exempt: int = 0
 
     @property
     def received(self) -> int:
@@ -70,12 +77,13 @@ class Audit:
 
     __slots__ = ("_exempt", "_highest", "_missing", "_planned", "deliveries", "latency", "pushes")
 
-    def __init__(self, devices: int) -> None:
+    def __init__(self, devices: int, *, planned_elsewhere: bool = False) -> None:
+        """`planned_elsewhere`: any number may come, until `learn` tells what was planned."""
         self.pushes = Pushes()
         self.deliveries = Deliveries()
         #: from the time a push was due to its arrival
         self.latency = Histogram()
-        self._planned = array("I", bytes(4 * devices))
+        self._planned = array("I", (b"\xff" if planned_elsewhere else b"\0") * 4 * devices)
         self._highest = array("I", bytes(4 * devices))
         #: device → pushes below its highest that it has not seen
         self._missing: dict[int, set[int]] = {}
@@ -103,6 +111,28 @@ class Audit:
     def leave_unsent(self, to: int, n: int) -> None:
         self.pushes.unsent += 1
         self._exempt.append(to << 32 | n)
+
+    def plans_of(self, shares: Iterable[range]) -> Iterator[tuple[bytes, bytes]]:
+        """For `learn` of the audits that shares of the devices report to, each from 0 on."""
+        exempt = sorted(self._exempt)
+        for share in shares:
+            low, high = (bisect_left(exempt, device << 32) for device in (share.start, share.stop))
+            theirs = array("Q", (key - (share.start << 32) for key in exempt[low:high]))
+            yield self._planned[share.start : share.stop].tobytes(), theirs.tobytes()
+
+    def learn(self, planned: bytes, exempt: bytes) -> None:
+        """The plan was made elsewhere and has ended: numbers beyond it were made up."""
+        self._planned = array("I", planned)
+        self._exempt = array("Q", exempt)
+        for to, (highest, last) in enumerate(zip(self._highest, self._planned, strict=True)):
+            if highest > last:
+                made_up = sum(self._seen(to, n) for n in range(last + 1, highest + 1))
+                self.deliveries.misdelivered += made_up
+                self.deliveries.distinct -= made_up
+
+    def count_exempt(self) -> None:
+        """Bring `deliveries.exempt` up to date, for the audit that made the plan."""
+        self.deliveries.exempt = self._exempt_seen()
 
     def receive(self, device: int, stamp: Stamp | None, now_epoch_s: float) -> None:
         """Count an event that a device received; `stamp` is None for pushes of others."""
@@ -133,8 +163,8 @@ class Audit:
 
     def unseen(self) -> int:
         """Accepted pushes that no device has seen (yet)."""
-        came_though_exempt = sum(self._seen(key >> 32, key & 0xFFFFFFFF) for key in self._exempt)
-        return self.pushes.accepted - self.deliveries.distinct + came_though_exempt
+        deliveries = self.deliveries
+        return self.pushes.accepted - deliveries.distinct + deliveries.exempt + self._exempt_seen()
 
     def unseen_pushes(self) -> Iterator[tuple[int, int]]:
         """Device and number of each accepted push that was not seen. Walks all devices."""
@@ -143,6 +173,9 @@ class Audit:
             for n in (*sorted(self._missing.get(to, ())), *range(highest + 1, planned + 1)):
                 if (to << 32 | n) not in exempt:
                     yield to, n
+
+    def _exempt_seen(self) -> int:
+        return sum(self._seen(key >> 32, key & 0xFFFFFFFF) for key in self._exempt)
 
     def _seen(self, to: int, n: int) -> bool:
         return n <= self._highest[to] and n not in self._missing.get(to, ())

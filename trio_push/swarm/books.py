@@ -6,6 +6,7 @@ goes missing between them, and why the books do not balance, in words, comes out
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -86,6 +87,13 @@ def audit_alone(audit: Audit, why: str) -> Books:
     """The books of a run against a server that keeps none: our own side, as far as it goes."""
     lost = max(audit.unseen(), 0)
     return Books(balanced=None, server=None, swarm=_own(audit, lost), lost=lost, reasons=(why,))
+
+
+def incomplete(books: Books, losses: Sequence[str]) -> Books:
+    """The books when parts of the swarm are gone, with what they had counted: not balanced."""
+    if not losses:
+        return books
+    return replace(books, balanced=False, reasons=(*losses, *books.reasons))
 
 
 def reconcile(before: Reading, after: Reading | None, audit: Audit, received: int) -> Books:

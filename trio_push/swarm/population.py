@@ -111,6 +111,7 @@ class Population:
         on_push: Callable[[int, str], None] | None = None,
         schedule: Schedule = fleet_s,
         slow_readers: float = 0.0,
+        connecting_at_once: int = CONNECTING_AT_ONCE,
     ) -> None:
         """`wall_offset_s` + trio's time = epoch time, as the driver stamps it on pushes.
 
@@ -120,7 +121,7 @@ class Population:
         self.audit = audit
         self.connections = Connections()
         #: held by a device while it connects
-        self.connecting = trio.Semaphore(CONNECTING_AT_ONCE)
+        self.connecting = trio.Semaphore(connecting_at_once)
         self.random = random.Random(seed)
         self.schedule = schedule
         #: may be set to 0 for all to read what is left

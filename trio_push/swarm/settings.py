@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from trio_push.config import MINUTES, SECONDS
 from trio_push.errors import ConfigError
 from trio_push.settings import setting, validate
+from trio_push.swarm.limits import MAX_WORKERS
 from trio_push.swarm.reconnect import SCHEDULES
 from trio_push.swarm.thresholds import parse_threshold
 from trio_push.swarm.tokens import check_prefix
@@ -41,6 +42,12 @@ class SwarmSettings:
         "http://127.0.0.1:8080", "The server: devices connect to it and pushes are sent to it."
     )
     devices: int = setting(1000, "Devices to simulate.", unit="devices", minimum=1, maximum=2**31)
+    workers: int = setting(
+        0,
+        "Processes that hold the devices. 0: as few as the limit of open files allows.",
+        unit="processes",
+        maximum=MAX_WORKERS,
+    )
     ramp: float = setting(
         500, "Devices that connect in a second until all have.", unit="1/s", minimum=0.01
     )
