@@ -17,6 +17,7 @@ import trio
 from trio_push.clock import Clock
 from trio_push.errors import ConfigError
 from trio_push.swarm.audit import Audit
+from trio_push.swarm.credentials import Signer, read_key
 from trio_push.swarm.device import Device, keep_connected
 from trio_push.swarm.histogram import Histogram
 from trio_push.swarm.lean_device import LeanDevice
@@ -171,6 +172,7 @@ async def local_crowd(
         connect_timeout_s=settings.connect_timeout_s,
         sources=share.sources,
         ack=settings.ack,
+        signer=_signer(settings),
     )
     population = Population(
         destination,
@@ -184,6 +186,17 @@ async def local_crowd(
         connecting_at_once=share.connecting_at_once,
     )
     return LocalCrowd(settings, share, population, on_push)
+
+
+def _signer(settings: SwarmSettings) -> Signer | None:
+    if settings.jwt_key is None:
+        return None
+    return Signer(
+        read_key(settings.jwt_key),
+        lifetime_s=settings.jwt_lifetime_s,
+        audience=settings.jwt_audience,
+        now=Clock().wall,
+    )
 
 
 def wall_offset_s() -> float:

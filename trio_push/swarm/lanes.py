@@ -22,15 +22,17 @@ WIDE_LANES = 4
 MakeLanes = Callable[[Target, Target | None, Audit], Sequence[Lane]]
 
 
-def lanes_of(via: str, topic: str | None, *, ack: bool = False) -> MakeLanes:
+def lanes_of(
+    via: str, topic: str | None, *, ack: bool = False, api_key: str | None = None
+) -> MakeLanes:
     """What makes the lanes for `--via` apns, apns-h2 or api; only the last knows of `ack`."""
 
     def make(server: Target, api: Target | None, audit: Audit) -> Sequence[Lane]:
         if via == "apns":
-            return [ApnsLane(server, audit, topic) for _ in range(APNS_LANES)]
+            return [ApnsLane(server, audit, topic, api_key=api_key) for _ in range(APNS_LANES)]
         if via == "apns-h2":
-            return [ApnsHttp2Lane(server, audit, topic) for _ in range(WIDE_LANES)]
-        return api_lanes(api, audit, topic, ack=ack)
+            return [ApnsHttp2Lane(server, audit, topic, api_key=api_key) for _ in range(WIDE_LANES)]
+        return api_lanes(api, audit, topic, ack=ack, api_key=api_key)
 
     return make
 
@@ -42,8 +44,15 @@ def api_lanes(
     *,
     delay_s: float = 0.0,
     ack: bool = False,
+    api_key: str | None = None,
 ) -> Sequence[Lane]:
     """Lanes to the API. Raises ConfigError where it is not known."""
     if api is None:
-        raise ConfigError("--via api: the server names no API of its own; give --api-url")
-    return [ApiLane(api, audit, topic, delay_s=delay_s, ack=ack) for _ in range(WIDE_LANES)]
+        raise ConfigError(
+            "--via api: no API of the server is known; give --api-url, and --api-key if it asks "
+            "for one"
+        )
+    return [
+        ApiLane(api, audit, topic, delay_s=delay_s, ack=ack, api_key=api_key)
+        for _ in range(WIDE_LANES)
+    ]

@@ -99,10 +99,12 @@ class LeanDevice:
 
 def _request(destination: Destination, index: int, last_event_id: str) -> bytes:
     last = f"Last-Event-ID: {last_event_id}\r\n" if last_event_id else ""
+    authorization = destination.authorization(index)
+    proof = f"Authorization: {authorization}\r\n" if authorization else ""
     return (
         f"GET {destination.request_path(index, EVENTS_PATH)} HTTP/1.1\r\n"
         f"Host: {destination.target.authority}\r\n"
-        f"Accept: text/event-stream\r\nCache-Control: no-store\r\n{last}\r\n"
+        f"Accept: text/event-stream\r\nCache-Control: no-store\r\n{proof}{last}\r\n"
     ).encode()
 
 

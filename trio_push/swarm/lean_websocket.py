@@ -66,7 +66,12 @@ class LeanWebSocketDevice:
         destination = self._population.destination
         key = websocket_client.new_key()
         path = destination.request_path(self._index, WEBSOCKET_PATH)
-        request = websocket_client.handshake(path, destination.target.authority, key)
+        request = websocket_client.handshake(
+            path,
+            destination.target.authority,
+            key,
+            authorization=destination.authorization(self._index),
+        )
         try:
             sock = await connect(destination.target, destination.source(self._index))
             try:

@@ -99,6 +99,8 @@ class LibraryDevice:
         headers = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
         if self._last_event_id:
             headers["Last-Event-ID"] = self._last_event_id
+        if (authorization := destination.authorization(self._index)) is not None:
+            headers["Authorization"] = authorization
         url = destination.target.url + destination.request_path(self._index, EVENTS_PATH)
         return httpx.Request("GET", url, headers=headers)
 

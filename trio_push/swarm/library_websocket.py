@@ -110,8 +110,16 @@ class LibraryWebSocketDevice:
             async with await self._open_stream() as stream, trio.open_nursery() as nursery:
                 destination = self._population.destination
                 path = destination.request_path(self._index, WEBSOCKET_PATH)
-                authority = destination.target.authority
-                connection = await wrap_client_stream(nursery, stream, authority, path)
+                authorization = destination.authorization(self._index)
+                connection = await wrap_client_stream(
+                    nursery,
+                    stream,
+                    destination.target.authority,
+                    path,
+                    extra_headers=[(b"Authorization", authorization.encode())]
+                    if authorization
+                    else None,
+                )
                 started = True
                 task_status.started(connection)
         except OSError as exc:

@@ -14,6 +14,7 @@ import trio
 
 from trio_push.push import MARK_READ
 from trio_push.swarm.audit import Audit
+from trio_push.swarm.credentials import Signer
 from trio_push.swarm.histogram import Histogram
 from trio_push.swarm.reconnect import Schedule, fleet_s
 from trio_push.swarm.stamp import Stamper
@@ -48,9 +49,15 @@ class Destination:
     sources: Sequence[str] = ()
     #: whether devices over WebSocket acknowledge what they get
     ack: bool = False
+    #: makes the JWTs that devices show; None: they show none
+    signer: Signer | None = None
 
     def request_path(self, index: int, usual: str) -> str:
         return (self.path or usual).replace("{token}", quote(self.tokens[index], safe=""))
+
+    def authorization(self, index: int) -> str | None:
+        """What a device shows in the header of that name; made anew for each connection."""
+        return None if self.signer is None else f"Bearer {self.signer.sign(self.tokens[index])}"
 
     def source(self, index: int) -> str | None:
         return self.sources[index % len(self.sources)] if self.sources else None

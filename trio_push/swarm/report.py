@@ -132,6 +132,8 @@ def _warnings(figures: dict[str, Any], cpu: float) -> list[str]:
         )
     if cpu > _CPU:
         warnings.append(f"the swarm used {cpu:.0%} of a processor: it may have been the bottleneck")
+    if figures["devices"]["failures"].get("status 401"):
+        warnings.append("devices were asked who they are (401): --jwt-key FILE has them show a JWT")
     if unsent := figures["pushes"]["unsent"]:
         warnings.append(f"{unsent} planned pushes were not sent: the server did not keep up")
     return warnings

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from trio_push.config import MINUTES, SECONDS
+from trio_push.config import HOURS, MINUTES, SECONDS, check_api_key
 from trio_push.errors import ConfigError
 from trio_push.settings import setting, validate
 from trio_push.swarm.limits import MAX_WORKERS
@@ -105,6 +105,27 @@ class SwarmSettings:
     api_url: str | None = setting(
         None, "The server's API. By default the server is asked where it is (/stats).", unit="url"
     )
+    api_key: str | None = setting(
+        None,
+        "Key to show to the API and, with APNs pushes, to the server. Others can read command "
+        "lines: better TRIO_PUSH_SWARM_API_KEY.",
+        unit="key",
+        check=check_api_key,
+        secret=True,
+    )
+    jwt_key: str | None = setting(
+        None,
+        "File with the key to sign the devices' JWTs with, for a server that asks for them: a "
+        "private key in PEM (RS256, ES256), else a secret (HS256).",
+        unit="file",
+    )
+    jwt_audience: str | None = setting(None, "Audience that the JWTs name.")
+    jwt_lifetime_s: float = setting(
+        1 * HOURS,
+        "How long a JWT is valid. A device gets a new one whenever it connects.",
+        unit="s",
+        minimum=0.001,
+    )
     push_rate: float = setting(
         0, "Pushes to send in a second, spread over the devices. 0: only listen.", unit="1/s"
     )
@@ -146,5 +167,7 @@ class SwarmSettings:
         validate(self)
         if self.ack and self.transport != "ws":
             raise ConfigError("--ack: only devices over WebSocket do it: give --transport ws")
+        if self.jwt_audience is not None and self.jwt_key is None:
+            raise ConfigError("--jwt-audience: no JWT is made: give --jwt-key FILE, too")
         if self.path is not None and self.transport == "mixed":
             raise ConfigError("--path: devices of --transport mixed do not share one")

@@ -35,9 +35,11 @@ async def open_run(
     ConfigError when a setting cannot be used here, Unreachable when the server does not answer.
     """
     target = await look_up_server(settings.url, "--url")
-    async with open_ledger(target, settings.api_url) as ledger:
+    async with open_ledger(target, settings.api_url, settings.api_key) as ledger:
         api = None if ledger.api_url is None else await look_up(ledger.api_url, "--api-url")
-        make_lanes = make_lanes or lanes_of(settings.via, settings.topic, ack=settings.ack)
+        make_lanes = make_lanes or lanes_of(
+            settings.via, settings.topic, ack=settings.ack, api_key=settings.api_key
+        )
         yield Run(settings, await make_parts(settings, target, api, make_lanes), ledger)
 
 

@@ -72,6 +72,7 @@ def _part(settings: SwarmSettings, devices: int) -> SwarmSettings:
         ramp=max(settings.ramp * part, 0.01),
         churn=settings.churn * part,
         # the parent's own business
+        api_key=None,
         push_rate=0,
         token_file=None,
         json=None,
