@@ -39,6 +39,7 @@ async def test_acknowledges_where_it_is_to() -> None:
 async def test_asks_for_what_it_missed_and_takes_the_answer_for_no_push() -> None:
     people = population()
     conversation = Conversation(0, people)
+    assert conversation.begin() is None
     conversation.hear(notification(7))
     sync = conversation.begin()
     assert sync is not None

@@ -38,6 +38,7 @@ class CardboardDevice:
     """Does as its attempts say, then stays connected; notes when each attempt began."""
 
     def __init__(self, *attempts: Attempt) -> None:
+        self.index = 0
         self.received = 0
         self.retry_s = 0.0
         self.began_at: list[float] = []
@@ -63,7 +64,7 @@ class CardboardDevice:
         self.retry_s = self._now.retry_s
         self._over = True
 
-    def leave(self, *, suddenly: bool = False) -> None:
+    def leave(self, *, suddenly: bool = False) -> bool:
         raise AssertionError("nobody asked it to")
 
     async def close(self) -> None:

@@ -19,7 +19,9 @@ class CardboardDevice:
     received = 0
     retry_s = 0.0
 
-    def __init__(self) -> None:
+    def __init__(self, index: int, *, is_there: bool = True) -> None:
+        self.index = index
+        self.is_there = is_there
         self.left: list[tuple[float, bool]] = []
 
     async def connect(self) -> None: ...
@@ -31,12 +33,13 @@ class CardboardDevice:
 
     async def close(self) -> None: ...
 
-    def leave(self, *, suddenly: bool = False) -> None:
+    def leave(self, *, suddenly: bool = False) -> bool:
         self.left.append((trio.current_time(), suddenly))
+        return self.is_there
 
 
 async def stirred(unrest: Unrest, for_s: float) -> tuple[list[CardboardDevice], Population]:
-    devices = [CardboardDevice() for _ in range(200)]
+    devices = [CardboardDevice(index) for index in range(200)]
     people = population()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(stir, unrest, devices, people, random.Random(1))
@@ -68,15 +71,26 @@ async def test_storm(autojump_clock: trio.testing.MockClock, share: float, struc
 
 
 async def test_who_is_back_after_a_storm(autojump_clock: trio.testing.MockClock) -> None:
+    """Those who leave for other reasons are not."""
     people = population()
-    people.connected(0.1, again=True)
+    people.connected(7, 0.1, again=True)
     people.struck(2)
-    for _ in range(3):
+    people.struck(3)
+    for index in (7, 2, 8, 3, 2):
         await trio.sleep(4)
-        people.connected(0.1, again=True)
+        people.connected(index, 0.1, again=True)
     connections = people.connections
-    assert (connections.dropped, connections.back, connections.reconnects) == (2, 2, 4)
-    assert connections.back_after.max_s == 8
+    assert (connections.dropped, connections.back, connections.reconnects) == (2, 2, 6)
+    assert connections.back_after.max_s == 16
+    assert connections.back_after.percentile_s(0.5) == pytest.approx(8, rel=0.01)
+
+
+async def test_a_storm_does_not_drop_who_is_away(autojump_clock: trio.testing.MockClock) -> None:
+    devices = [CardboardDevice(index, is_there=index % 4 > 0) for index in range(100)]
+    people = population()
+    with trio.move_on_after(10):
+        await stir(Unrest(storm_s=5), devices, people, random.Random(1))
+    assert people.connections.dropped == 75
 
 
 @pytest.mark.parametrize(("share", "expected"), [(0.0, 0), (0.1, 10), (0.33, 33), (1.0, 100)])

@@ -32,13 +32,18 @@ class Conversation:
         self.retry_s = 0.0
         self._index = index
         self._population = population
-        self._position = Position()
+        self._position = Position(population.start)
 
     def begin(self) -> bytes | None:
         """A connection is there; returns what to say first: what the device missed, it asks for."""
         self.received = 0
         sync = self._position.ask()
+        self._position.may_have_missed()
         return None if sync is None else messages.encode(sync)
+
+    def may_have_missed(self) -> None:
+        """The server may have taken a connection for whole that was not."""
+        self._position.may_have_missed()
 
     def hear(self, payload: bytes) -> bytes | None:
         """Act on a message of the server; returns the answer, if any."""
@@ -46,15 +51,15 @@ class Conversation:
         match message:
             case Notification():
                 self.received += 1
-                self._position.received(message.seq)
-                self._population.received(self._index, bytes(message.data).decode())
+                if self._position.received(message.seq):
+                    self._population.received(self._index, bytes(message.data).decode())
                 if self._population.destination.ack:
                     self._population.acknowledged()
                     return messages.encode(Ack(message.id))
             case ReadElsewhere():
                 self.received += 1
-                self._position.received(message.seq)
-                self._population.marked_read()
+                if self._position.received(message.seq):
+                    self._population.marked_read()
             case SyncResult():
                 self._position.answered(message)
                 self._population.resumed(recovered=message.recovered)

@@ -35,6 +35,7 @@ from trio_push.swarm.ramp import ramp
 from trio_push.swarm.reconnect import SCHEDULES
 from trio_push.swarm.settings import SwarmSettings
 from trio_push.swarm.stamp import Stamper
+from trio_push.swarm.start import find_start
 from trio_push.swarm.target import Target, look_up
 from trio_push.swarm.unrest import Unrest, stir
 
@@ -184,6 +185,7 @@ async def local_crowd(
         schedule=SCHEDULES[settings.reconnect],
         slow_readers=settings.slow_readers,
         connecting_at_once=share.connecting_at_once,
+        start=await find_start(destination),
     )
     return LocalCrowd(settings, share, population, on_push)
 

@@ -23,6 +23,10 @@ class Device(Protocol):
     """
 
     @property
+    def index(self) -> int:
+        """Which of the devices it is."""
+
+    @property
     def received(self) -> int:
         """Pushes of the present connection."""
 
@@ -39,8 +43,8 @@ class Device(Protocol):
     def wait(self) -> Awaitable[None]:
         """Wait until there may be more to read."""
 
-    def leave(self, *, suddenly: bool = False) -> None:
-        """Bring the present stream, if there is one, to its end; the task then notices.
+    def leave(self, *, suddenly: bool = False) -> bool:
+        """Bring the present stream to its end; the task then notices. False: there is none.
 
         What is on the way is still read, unless it ends suddenly, as when the network is lost.
         """
@@ -92,5 +96,5 @@ async def _try_to_connect(device: Device, population: Population, *, again: bool
     if reason:
         population.failed(reason)
     else:
-        population.connected(trio.current_time() - began, again=again)
+        population.connected(device.index, trio.current_time() - began, again=again)
     return not reason

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -19,6 +18,7 @@ from trio_push.swarm.histogram import Histogram
 from trio_push.swarm.reconnect import Schedule, fleet_s
 from trio_push.swarm.stamp import Stamper
 from trio_push.swarm.target import Target
+from trio_push.wire.cursor import Cursor
 
 #: devices that may be connecting at the same time: far below the backlog of a listening socket
 #: (4096), which drops what exceeds it and makes the kernel try again a second later
@@ -30,6 +30,8 @@ SYNC_RESULT = "sync_result"
 #: a slow reader takes so many bytes after each wait: less than a push in a second
 SLOW_BYTES = 64
 SLOW_S = 1.0
+#: and its kernel holds as little as it can be told to: the rest is the server's to keep
+SLOW_RECEIVE_BYTES = 4096
 
 #: where devices of each transport connect to, unless told otherwise
 EVENTS_PATH = "/events?token={token}"
@@ -57,7 +59,11 @@ class Destination:
 
     def authorization(self, index: int) -> str | None:
         """What a device shows in the header of that name; made anew for each connection."""
-        return None if self.signer is None else f"Bearer {self.signer.sign(self.tokens[index])}"
+        return self.proof(self.tokens[index]).get("Authorization")
+
+    def proof(self, token: str) -> dict[str, str]:
+        """Headers that prove whose token it is."""
+        return {"Authorization": f"Bearer {self.signer.sign(token)}"} if self.signer else {}
 
     def source(self, index: int) -> str | None:
         return self.sources[index % len(self.sources)] if self.sources else None
@@ -96,7 +102,7 @@ class Population:
         "_all_tried",
         "_on_push",
         "_stamper",
-        "_storm_at",
+        "_struck",
         "_wall_offset_s",
         "audit",
         "connecting",
@@ -105,6 +111,8 @@ class Population:
         "random",
         "schedule",
         "slow_readers",
+        "start",
+        "start_id",
     )
 
     def __init__(
@@ -119,10 +127,12 @@ class Population:
         schedule: Schedule = fleet_s,
         slow_readers: float = 0.0,
         connecting_at_once: int = CONNECTING_AT_ONCE,
+        start: Cursor | None = None,
     ) -> None:
         """`wall_offset_s` + trio's time = epoch time, as the driver stamps it on pushes.
 
-        `slow_readers` is the share of devices that read as slowly as they can.
+        `slow_readers` is the share of devices that read as slowly as they can. From `start` on
+        a device asks that has connected and seen nothing; None: it does not.
         """
         self.destination = destination
         self.audit = audit
@@ -133,7 +143,11 @@ class Population:
         self.schedule = schedule
         #: may be set to 0 for all to read what is left
         self.slow_readers = slow_readers
-        self._storm_at = -math.inf
+        self.start = start
+        #: the same as an event id
+        self.start_id = "" if start is None else str(start)
+        #: devices that a storm has dropped and that are not back, and when it did
+        self._struck: dict[int, float] = {}
         self._stamper = stamper
         self._wall_offset_s = wall_offset_s
         self._on_push = on_push
@@ -149,16 +163,16 @@ class Population:
         if self.connections.tried == len(self.destination.tokens):
             self._all_tried.set()
 
-    def connected(self, took_s: float, *, again: bool) -> None:
+    def connected(self, index: int, took_s: float, *, again: bool) -> None:
         connections = self.connections
         connections.connect.record(took_s)
         connections.now += 1
         connections.peak = max(connections.peak, connections.now)
         if again:
             connections.reconnects += 1
-            if connections.back < connections.dropped:
+            if (dropped_at := self._struck.pop(index, None)) is not None:
                 connections.back += 1
-                connections.back_after.record(trio.current_time() - self._storm_at)
+                connections.back_after.record(trio.current_time() - dropped_at)
         else:
             connections.ever += 1
 
@@ -167,10 +181,10 @@ class Population:
         share = self.slow_readers
         return share > 0 and int((index + 1) * share) > int(index * share)
 
-    def struck(self, devices: int) -> None:
-        """A storm drops so many devices now."""
-        self.connections.dropped = devices
-        self._storm_at = trio.current_time()
+    def struck(self, index: int) -> None:
+        """A storm has dropped a device."""
+        self.connections.dropped += 1
+        self._struck[index] = trio.current_time()
 
     def disconnected(self) -> None:
         self.connections.now -= 1

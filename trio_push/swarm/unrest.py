@@ -57,8 +57,8 @@ async def _storm(
 ) -> None:
     await trio.sleep(unrest.storm_s)
     struck = rng.sample(devices, round(unrest.storm_share * len(devices)))
-    population.struck(len(struck))
     for i, device in enumerate(struck, 1):
-        device.leave(suddenly=True)
+        if device.leave(suddenly=True):  # else it is away already
+            population.struck(device.index)
         if i % _TURN == 0:
             await trio.lowlevel.checkpoint()
