@@ -273,3 +273,53 @@ class TestAcknowledged:
 
     def test_still_to_come(self) -> None:
         assert still_to_come(BEFORE, self.after(5, 0), audited(5, 3)) == 2
+
+
+class TestReadMarks:
+    """News of what was read makes pushes on the server that the driver did not send."""
+
+    @staticmethod
+    def audit(due: int, seen: int, in_doubt: int = 0) -> Audit:
+        """With ten pushes that were all received."""
+        audit = audited(10, 10)
+        deliveries = audit.deliveries
+        deliveries.read_marks_due, deliveries.read_marks_in_doubt = due, in_doubt
+        deliveries.read_marks = deliveries.read_marks_seen = seen
+        return audit
+
+    @pytest.mark.parametrize(
+        ("now", "marks"),
+        [
+            (after(16, 16), (6, 6)),
+            (after(16, 14, stored=2), (6, 4)),
+            (after(16, 14, expired=2), (6, 4)),
+            # told on a connection that broke: the server may have heard of it or not
+            (after(14, 14), (6, 4, 2)),
+            (after(16, 14, stored=2), (6, 4, 2)),
+        ],
+    )
+    def test_balanced(self, now: Reading, marks: tuple[int, ...]) -> None:
+        audit = self.audit(*marks)
+        assert still_to_come(BEFORE, now, audit) == gained(BEFORE, now)["open"]
+        books = reconcile(BEFORE, now, audit, audit.deliveries.received)
+        assert (books.balanced, books.reasons, books.lost) == (True, (), 0)
+
+    @pytest.mark.parametrize(
+        ("now", "marks", "lost", "reason"),
+        [
+            # the server never made pushes of them
+            (after(14, 14), (6, 4), 2, "its answers to us 10, beside 6 read marks"),
+            (after(14, 14), (6, 4, 1), 1, "its answers to us 10, beside 6 read marks"),
+            # it did, and they got lost
+            (after(16, 16), (6, 4), 2, "2 pushes reached no device"),
+            (after(16, 16), (6, 4, 2), 2, "2 pushes reached no device"),
+            (after(17, 17), (6, 6), 0, "beside 6 read marks; does somebody else push, too?"),
+        ],
+    )
+    def test_not_balanced(
+        self, now: Reading, marks: tuple[int, ...], lost: int, reason: str
+    ) -> None:
+        audit = self.audit(*marks)
+        books = reconcile(BEFORE, now, audit, audit.deliveries.received)
+        assert (books.balanced, books.lost) == (False, lost)
+        assert any(reason in each for each in books.reasons), books.reasons

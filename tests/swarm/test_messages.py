@@ -14,6 +14,8 @@ from trio_push.swarm.messages import (
     Failed,
     FromWorker,
     Look,
+    Name,
+    Named,
     Order,
     Ready,
     Settle,
@@ -25,6 +27,7 @@ from trio_push.swarm.messages import (
 )
 from trio_push.swarm.settings import SwarmSettings
 from trio_push.swarm.tally import Tally
+from trio_push.swarm.worst import Worst
 
 ORDER = Order(
     settings=SwarmSettings(devices=7, fail_if=("p99>1s",)),
@@ -35,7 +38,7 @@ ORDER = Order(
     sources=["127.0.0.1"],
     tokens=None,
 )
-TO_WORKER = [ORDER, Connect(), Stir(), Settle(b"\0\1", b""), Connect()]
+TO_WORKER = [ORDER, Connect(), Stir(), Settle(b"\0\1", b""), Name(3)]
 
 
 def full_tally() -> Tally:
@@ -46,7 +49,8 @@ def full_tally() -> Tally:
     return tally
 
 
-FROM_WORKER = [Ready(), Tried(), Look(full_tally(), 1.5), Settled(), Failed("why")]
+WORST = Named([Worst("ab12", 3, 2, 1)])
+FROM_WORKER = [Ready(), Tried(), Look(full_tally(), 1.5), Settled(), WORST, Failed("why")]
 
 
 @pytest.mark.parametrize(

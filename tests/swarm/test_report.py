@@ -19,6 +19,7 @@ from trio_push.swarm.report import Measured, Report, make_report
 from trio_push.swarm.report_text import print_report
 from trio_push.swarm.settings import SwarmSettings
 from trio_push.swarm.stamp import Stamp
+from trio_push.swarm.worst import Worst
 
 BALANCED = Books(balanced=True, server={"accepted": 1}, swarm={"accepted": 1}, lost=0)
 
@@ -88,6 +89,7 @@ def test_figures() -> None:
             "not_recovered": 0,
             "dropped": 0,
             "back": 0,
+            "sleeps": 0,
             "loop_lag_ms": lag,
         },
         "pushes": {
@@ -109,7 +111,9 @@ def test_figures() -> None:
             "misdelivered": 0,
             "foreign": 1,
             "acknowledged": 0,
+            "marked": 0,
             "read_marks": 0,
+            "slept_through": 0,
             "on_push": {"succeeded": 5, "failed": 4, "skipped": 5},
         },
         "latency_ms": pytest.approx(
@@ -123,6 +127,7 @@ def test_figures() -> None:
             "swarm": {"accepted": 1},
             "reasons": [],
         },
+        "worst": [],
         "thresholds": [],
         "duration_s": 12.346,
         "seed": 42,
@@ -197,6 +202,21 @@ def test_only_what_happened_is_told() -> None:
     report = make_report(measured(audit=Audit(1), connections=Connections()))
     labels = [line.split(":")[0] for line in printed(report, terminal=False).splitlines()]
     assert labels == ["run", "devices", "connecting", "deliveries", "books"]
+
+
+def test_the_worst_devices_are_named() -> None:
+    worst = [Worst(f"{n:02x}", 9 - n, 0, 1) for n in range(5)]
+    report = make_report(measured(worst=worst))
+    assert report.figures["worst"][4] == {
+        "token": "04",
+        "unseen": 5,
+        "duplicate": 0,
+        "out_of_order": 1,
+    }
+    lines = printed(report, terminal=False).splitlines()
+    assert [line for line in lines if line.startswith("worst")] == [
+        f"worst:       {n:02x}: {9 - n} unseen, 1 out of order" for n in range(3)
+    ]
 
 
 def test_verdicts() -> None:

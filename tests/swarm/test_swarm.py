@@ -16,11 +16,13 @@ import trustme
 from tests.swarm.fake_server import HEAD, read_request, serving, unused_target
 from trio_push.config import ServeSettings
 from trio_push.errors import ConfigError, Unreachable
+from trio_push.push import State
 from trio_push.server import Server, open_server
 from trio_push.swarm.lanes import MakeLanes, api_lanes, lanes_of
 from trio_push.swarm.report import Report
 from trio_push.swarm.settings import SwarmSettings
 from trio_push.swarm.swarm import open_run, swarm
+from trio_push.swarm.tokens import GeneratedTokens
 from trio_push.wire.close_codes import GOING_AWAY
 
 KEYS = {
@@ -64,7 +66,7 @@ async def test_every_push_is_accounted_for(via: str, transport: str) -> None:
         settings = settings_for(server.addresses.wire[0], via=via, transport=transport)
         report = await run_swarm(settings)
     figures = report.figures
-    assert set(figures) == {*KEYS, "thresholds", "duration_s", "seed"}
+    assert set(figures) == {*KEYS, "worst", "thresholds", "duration_s", "seed"}
     assert all(keys <= set(figures[group]) for group, keys in KEYS.items())
     assert counts(report, "devices", "planned", "connected", "peak", "failed") == (20, 20, 20, 0)
     sent, accepted, refused = counts(report, "pushes", "sent", "accepted", "refused")
@@ -301,6 +303,31 @@ async def test_books_that_do_not_balance_set_the_exit_code() -> None:
         report = await run_swarm(settings_for(server.addresses.wire[0], duration_s=0.8))
     assert report.figures["books"]["balanced"] is False
     assert "the server's own ledger does not balance" in report.figures["books"]["reasons"]
+    assert report.exit_code == 99
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_devices_whose_pushes_get_lost_are_named(
+    workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server says to have delivered to two of them what it has not."""
+    monkeypatch.setattr("trio_push.swarm.run.SETTLE_S", 0.5)
+    monkeypatch.setattr("trio_push.swarm.run.QUIET_S", 0.3)
+    tokens = GeneratedTokens(20, seed=0)
+    async with server_of() as server:
+        delivery = server.node.router.delivery
+        deliver = delivery.deliver
+
+        def forget(connection: Any, numbered: Any) -> State:
+            if numbered.push.token in (tokens[3], tokens[15]):
+                return State.DELIVERED_LIVE
+            return deliver(connection, numbered)
+
+        monkeypatch.setattr(delivery, "deliver", forget)
+        report = await run_swarm(settings_for(server.addresses.wire[0], workers=workers))
+    assert report.figures["deliveries"]["lost"] == 10
+    named = {each["token"]: each["unseen"] for each in report.figures["worst"]}
+    assert named == {tokens[3]: 5, tokens[15]: 5}
     assert report.exit_code == 99
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 
 import pytest
 import trio
@@ -68,6 +69,34 @@ async def test_storm(autojump_clock: trio.testing.MockClock, share: float, struc
     left = [device.left for device in devices if device.left]
     assert left == [[(5, True)]] * struck
     assert people.connections.dropped == struck
+
+
+async def test_sleepers_sleep_and_wake(autojump_clock: trio.testing.MockClock) -> None:
+    unrest = Unrest(sleepers=0.5, asleep_s=10, awake_s=40)
+    devices, people = await stirred(unrest, 1000)
+    left = [[at for at, _ in device.left] for device in devices if device.left]
+    assert len(left) == 100
+    assert not any(suddenly for device in devices for _, suddenly in device.left)
+    # from falling asleep to falling asleep it takes both, from half to one and a half of each
+    turns = [after - before for times in left for before, after in pairwise(times)]
+    assert 25 <= min(turns) < 30 < 70 < max(turns) <= 75
+    assert people.connections.sleeps == sum(map(len, left)) == pytest.approx(2000, rel=0.1)
+    assert max(times[0] for times in left) <= 40
+    asleep = sum(people.is_asleep(index) for index in range(200))
+    assert asleep == pytest.approx(20, abs=12)
+    people.wake_all()
+    assert not any(people.is_asleep(index) for index in range(200))
+
+
+async def test_who_is_away_already_is_not_put_to_sleep(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    devices = [CardboardDevice(index, is_there=False) for index in range(10)]
+    people = population()
+    with trio.move_on_after(100):
+        await stir(Unrest(sleepers=1), devices, people, random.Random(1))
+    assert all(device.left for device in devices)
+    assert people.connections.sleeps == 0
 
 
 async def test_who_is_back_after_a_storm(autojump_clock: trio.testing.MockClock) -> None:

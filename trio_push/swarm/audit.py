@@ -61,6 +61,14 @@ class Deliveries:
     misdelivered: int = 0
     #: news of what the user has read on another device
     read_marks: int = 0
+    #: notifications that devices have marked as read; the news that others were to get of them,
+    #: what they got of that, and what of the rest the server may never have been told
+    marked: int = 0
+    read_marks_due: int = 0
+    read_marks_seen: int = 0
+    read_marks_in_doubt: int = 0
+    #: pushes that were due while their device slept
+    slept_through: int = 0
     #: notifications that their devices have acknowledged
     acknowledged: int = 0
     #: of the distinct, those that need not have come; counted where the plan is another's
@@ -75,7 +83,17 @@ class Deliveries:
 class Audit:
     """The books of the swarm's own side."""
 
-    __slots__ = ("_exempt", "_highest", "_missing", "_planned", "deliveries", "latency", "pushes")
+    __slots__ = (
+        "_exempt",
+        "_highest",
+        "_missing",
+        "_planned",
+        "deliveries",
+        "duplicates",
+        "latency",
+        "out_of_order",
+        "pushes",
+    )
 
     def __init__(self, devices: int, *, planned_elsewhere: bool = False) -> None:
         """`planned_elsewhere`: any number may come, until `learn` tells what was planned."""
@@ -83,6 +101,9 @@ class Audit:
         self.deliveries = Deliveries()
         #: from the time a push was due to its arrival
         self.latency = Histogram()
+        #: device → how many came to it twice, and behind one that was sent later
+        self.duplicates: Counter[int] = Counter()
+        self.out_of_order: Counter[int] = Counter()
         self._planned = array("I", (b"\xff" if planned_elsewhere else b"\0") * 4 * devices)
         self._highest = array("I", bytes(4 * devices))
         #: device → pushes below its highest that it has not seen
@@ -152,14 +173,20 @@ class Audit:
         elif n in self._missing.get(to, ()):
             self._missing[to].remove(n)
             deliveries.out_of_order += 1
+            self.out_of_order[to] += 1
         else:
-            deliveries.duplicate += 1
+            self.repeat(to)
             return
         deliveries.distinct += 1
         latency_s = now_epoch_s - at_epoch_s
         self.latency.record(latency_s)
         if latency_s > LATE_S:
             deliveries.late += 1
+
+    def repeat(self, device: int) -> None:
+        """A device got what it had already."""
+        self.deliveries.duplicate += 1
+        self.duplicates[device] += 1
 
     def unseen(self) -> int:
         """Accepted pushes that no device has seen (yet)."""

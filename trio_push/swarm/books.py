@@ -79,7 +79,8 @@ def still_to_come(before: Reading, now: Reading, audit: Audit) -> int:
     server says that they were delivered, and they are still between its kernel and ours.
     """
     server = gained(before, now)
-    unseen = audit.unseen() - sum(server.get(name, 0) for name in _ENDED_UNSEEN)
+    unseen = audit.unseen() + _unheard(server, audit)
+    unseen -= sum(server.get(name, 0) for name in _ENDED_UNSEEN)
     return max(unseen, reached(server) - audit.deliveries.received, 0)
 
 
@@ -134,7 +135,18 @@ def _lost(server: dict[str, int], audit: Audit) -> int:
     if not audit.pushes.sent:
         return max(reached(server) - audit.deliveries.received, 0)
     explained = sum(server.get(name, 0) for name in _ENDED_UNSEEN) + max(server["open"], 0)
-    return max(audit.unseen() - explained, 0)
+    return max(audit.unseen() + _unheard(server, audit) - explained, 0)
+
+
+def _unheard(server: dict[str, int], audit: Audit) -> int:
+    """News of what was read elsewhere that the server has for devices that did not get it (yet).
+
+    The word of a device whose connection broke may never have reached the server: of what that
+    would have brought, only what the server accepted beside our pushes is missed.
+    """
+    seen, due = audit.deliveries.read_marks_seen, audit.deliveries.read_marks_due
+    certain = due - audit.deliveries.read_marks_in_doubt
+    return min(max(server["accepted"] - audit.pushes.accepted, certain), due) - seen
 
 
 def _disagreements(
@@ -143,12 +155,15 @@ def _disagreements(
     pushes, received_now = audit.pushes, audit.deliveries.received
     reasons = []
     surplus = server["accepted"] - pushes.accepted
-    if pushes.sent and not 0 <= surplus <= pushes.unanswered:
+    most = audit.deliveries.read_marks_due
+    least = most - audit.deliveries.read_marks_in_doubt
+    if pushes.sent and not least <= surplus <= most + pushes.unanswered:
         unanswered = f" ({pushes.unanswered} unanswered)" if pushes.unanswered else ""
-        others = "; does somebody else push, too?" if surplus > 0 else ""
+        marks = f", beside {most} read marks" if most else ""
+        others = "; does somebody else push, too?" if surplus > most else ""
         reasons.append(
             f"the server's ledger shows {server['accepted']} accepted pushes, its answers to us "
-            f"{pushes.accepted}{unanswered}{others}"
+            f"{pushes.accepted}{unanswered}{marks}{others}"
         )
     delivered = reached(server)
     if not received <= delivered + unacknowledged or not delivered <= received_now:

@@ -38,6 +38,8 @@ from trio_push.swarm.stamp import Stamper
 from trio_push.swarm.start import find_start
 from trio_push.swarm.target import Target, look_up
 from trio_push.swarm.unrest import Unrest, stir
+from trio_push.swarm.users import Users
+from trio_push.swarm.worst import Worst, worst_of
 
 
 class Crowd(Protocol):
@@ -77,7 +79,10 @@ class Crowd(Protocol):
         """Disturb the devices, as far as that is asked for, until cancelled."""
 
     async def settle(self) -> None:
-        """All is sent: have slow readers read what is left, and bring the audit up to date."""
+        """All is sent: have slow readers read what is left, wake who sleeps, update the audit."""
+
+    async def worst(self, *, lost: int) -> Sequence[Worst]:
+        """The devices that fared worst, when so many pushes were `lost` in all."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,6 +94,8 @@ class Share:
     #: index of the first among all devices of the swarm
     first: int = 0
     tokens: Sequence[str]
+    #: whose the devices are; None: nobody's
+    users: Users | None = None
     sources: Sequence[str]
     seed: int
     connecting_at_once: int = CONNECTING_AT_ONCE
@@ -147,12 +154,26 @@ class LocalCrowd:
             churn_per_s=settings.churn,
             storm_s=settings.storm_s,
             storm_share=settings.storm_share,
+            sleepers=settings.sleepers,
+            asleep_s=settings.asleep_s,
+            awake_s=settings.awake_s,
         )
         await stir(unrest, self._devices, self._population, self._random)
 
     async def settle(self) -> None:
         self._population.slow_readers = 0
+        self._population.wake_all()
         await trio.lowlevel.checkpoint()
+
+    async def worst(self, *, lost: int) -> Sequence[Worst]:
+        people = self._population
+        await trio.lowlevel.checkpoint()
+        return worst_of(
+            people.audit,
+            people.destination.tokens,
+            lost=lost,
+            missing_marks=people.missing_marks(),
+        )
 
 
 async def local_crowd(
@@ -174,6 +195,7 @@ async def local_crowd(
         sources=share.sources,
         ack=settings.ack,
         signer=_signer(settings),
+        users=share.users,
     )
     population = Population(
         destination,
@@ -186,6 +208,8 @@ async def local_crowd(
         slow_readers=settings.slow_readers,
         connecting_at_once=share.connecting_at_once,
         start=await find_start(destination),
+        addresses_users=settings.addresses_users,
+        mark_read=settings.mark_read,
     )
     return LocalCrowd(settings, share, population, on_push)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable
 from typing import NoReturn, Protocol
 
@@ -69,10 +70,13 @@ async def keep_connected(device: Device, population: Population) -> NoReturn:
                 while device.read():
                     await device.wait()
             finally:
-                population.disconnected()
+                population.disconnected(device.index)
                 await device.close()
             if is_healthy(trio.current_time() - connected_at, device.received):
                 waits = 0
+            if await population.sleep_if_told(device.index) and device.retry_s < math.inf:
+                waits = 0
+                continue
         jitter = population.random.random()
         await trio.sleep(
             delay_s(waits, jitter, at_least_s=device.retry_s, schedule=population.schedule)

@@ -11,12 +11,18 @@ from trio_push.swarm.apns_lane import ApnsLane
 from trio_push.swarm.audit import Audit
 from trio_push.swarm.lane import Lane
 from trio_push.swarm.target import Target
+from trio_push.swarm.user_lane import UserLane
+from trio_push.swarm.users import UserPlan, Users
 
 #: connections by HTTP/1.1: one push at a time on each, so that the time of an answer times the
 #: rate must not exceed it (10 ms at 6,400 in a second)
 APNS_LANES = 64
 #: connections that take many pushes at a time; a few, so that they reach every worker
 WIDE_LANES = 4
+
+#: connections for pushes to users, of which each carries one at a time: the API takes a
+#: millisecond for one, and more of them would only wait there
+USER_LANES = 16
 
 #: makes the lanes of a run from the server, its API if it has one, and the audit
 MakeLanes = Callable[[Target, Target | None, Audit], Sequence[Lane]]
@@ -37,6 +43,21 @@ def lanes_of(
     return make
 
 
+def user_lanes_of(
+    users: Users, tokens: Sequence[str], topic: str | None, *, ack: bool, api_key: str | None
+) -> MakeLanes:
+    """What makes the lanes for pushes to users."""
+
+    def make(_: Target, api: Target | None, audit: Audit) -> Sequence[Lane]:
+        target, plan = _known(api), UserPlan(audit, users)
+        return [
+            UserLane(target, plan, tokens, topic, ack=ack, api_key=api_key)
+            for _ in range(USER_LANES)
+        ]
+
+    return make
+
+
 def api_lanes(
     api: Target | None,
     audit: Audit,
@@ -47,12 +68,17 @@ def api_lanes(
     api_key: str | None = None,
 ) -> Sequence[Lane]:
     """Lanes to the API. Raises ConfigError where it is not known."""
+    target = _known(api)
+    return [
+        ApiLane(target, audit, topic, delay_s=delay_s, ack=ack, api_key=api_key)
+        for _ in range(WIDE_LANES)
+    ]
+
+
+def _known(api: Target | None) -> Target:
     if api is None:
         raise ConfigError(
             "--via api: no API of the server is known; give --api-url, and --api-key if it asks "
             "for one"
         )
-    return [
-        ApiLane(api, audit, topic, delay_s=delay_s, ack=ack, api_key=api_key)
-        for _ in range(WIDE_LANES)
-    ]
+    return api

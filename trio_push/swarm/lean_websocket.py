@@ -148,8 +148,8 @@ class LeanWebSocketDevice:
         """Act on one event; returns what is to be sent for it."""
         match event:
             case Message(_, payload):
-                answer = self._conversation.hear(payload)
-                return b"" if answer is None else websocket_client.text_frame(answer)
+                answers = self._conversation.hear(payload)
+                return b"".join(map(websocket_client.text_frame, answers))
             case Ping(payload):
                 return websocket_client.pong_frame(payload)
             case Close(code, reason):

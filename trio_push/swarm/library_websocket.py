@@ -86,7 +86,7 @@ class LibraryWebSocketDevice:
         if message is None:
             return
         payload = message.encode() if isinstance(message, str) else message
-        if (answer := self._conversation.hear(payload)) is not None:
+        for answer in self._conversation.hear(payload):
             await self._say(answer)
 
     def leave(self, *, suddenly: bool = False) -> bool:

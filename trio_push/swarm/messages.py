@@ -8,6 +8,8 @@
     Stir ──────────────────────────────────────▶   churn and storms
     Settle ────────────────────────────────────▶   compares what came with the plan
                                      Settled ◀──
+    Name ──────────────────────────────────────▶   looks whom it went worst with
+                                       Named ◀──
     (the end of the stream) ───────────────────▶   ends
     and at any time: Look ◀──, Failed ◀──
 
@@ -26,6 +28,7 @@ import msgspec
 from trio_push.errors import ProtocolError
 from trio_push.swarm.settings import SwarmSettings
 from trio_push.swarm.tally import Tally
+from trio_push.swarm.worst import Worst
 
 #: an `Order` with a million tokens is the largest
 MAX_MESSAGE_BYTES = 128 * 2**20
@@ -79,6 +82,18 @@ class Settled(msgspec.Struct, frozen=True, tag=True):
     """Looks from before it know nothing of the plan; the one just before it does."""
 
 
+class Name(msgspec.Struct, frozen=True, tag=True):
+    """Say which devices fared worst; so many pushes were lost in all."""
+
+    lost: int
+
+
+class Named(msgspec.Struct, frozen=True, tag=True):
+    """The devices that fared worst, the worst first."""
+
+    worst: list[Worst]
+
+
 class Look(msgspec.Struct, frozen=True, tag=True):
     """What was counted since the last one."""
 
@@ -93,8 +108,8 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
     why: str
 
 
-ToWorker = Order | Connect | Stir | Settle
-FromWorker = Ready | Tried | Settled | Look | Failed
+ToWorker = Order | Connect | Stir | Settle | Name
+FromWorker = Ready | Tried | Settled | Named | Look | Failed
 Message = ToWorker | FromWorker
 
 _encoder = msgspec.msgpack.Encoder()

@@ -6,10 +6,12 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from trio_push.errors import ConfigError
 from trio_push.swarm.audit import Audit
 from trio_push.swarm.crowd import Crowd, Share, check_client, local_crowd, wall_offset_s
 from trio_push.swarm.driver import Driver
-from trio_push.swarm.lanes import MakeLanes
+from trio_push.swarm.lane import Plan
+from trio_push.swarm.lanes import MakeLanes, lanes_of, user_lanes_of
 from trio_push.swarm.limits import (
     devices_per_process,
     ephemeral_ports,
@@ -20,6 +22,7 @@ from trio_push.swarm.settings import SwarmSettings
 from trio_push.swarm.stamp import Stamper
 from trio_push.swarm.target import Target
 from trio_push.swarm.tokens import GeneratedTokens, read_tokens
+from trio_push.swarm.users import UserPlan, Users
 from trio_push.swarm.worker_processes import forked
 from trio_push.swarm.workers import Workers, orders
 
@@ -35,35 +38,71 @@ class Parts:
 
 
 async def make_parts(
-    settings: SwarmSettings, target: Target, api: Target | None, make_lanes: MakeLanes
+    settings: SwarmSettings, target: Target, api: Target | None, make_lanes: MakeLanes | None
 ) -> Parts:
-    """Raises ConfigError for what cannot work here, Unreachable for hosts that are not known."""
+    """`make_lanes` takes the place of `--via`.
+
+    Raises ConfigError for what cannot work here, Unreachable for hosts that are not known.
+    """
     check_client(settings, target)
     workers = workers_needed(settings.devices, settings.workers, devices_per_process())
+    if settings.devices_per_user and workers > 1:
+        raise ConfigError(
+            f"--devices-per-user: users have all their devices in one process, and these need "
+            f"{workers}: give --devices {devices_per_process()} at most, and no --workers"
+        )
     audit = Audit(settings.devices)
     share = Share(
         run=secrets.token_hex(4),
         tokens=_tokens(settings),
+        users=_users(settings),
         sources=source_addresses(target, settings.devices, ephemeral_ports()),
         seed=settings.seed,
     )
-    driver = None
-    if settings.push_rate:
-        driver = Driver(
-            make_lanes(target, api, audit),
-            share.tokens,
-            audit,
-            Stamper(share.run, settings.payload_bytes),
-            rate=settings.push_rate,
-            seed=settings.seed,
-            wall_offset_s=wall_offset_s(),
-        )
+    driver = _driver(settings, share, target, api, audit, make_lanes)
     crowd: Crowd
     if workers == 1:
         crowd = await local_crowd(settings, share, target, audit)
     else:
         crowd = Workers(orders(settings, share, workers), forked, audit)
     return Parts(audit=audit, crowd=crowd, driver=driver)
+
+
+def _driver(
+    settings: SwarmSettings,
+    share: Share,
+    target: Target,
+    api: Target | None,
+    audit: Audit,
+    make_lanes: MakeLanes | None,
+) -> Driver | None:
+    if not settings.push_rate:
+        return None
+    addressees: Sequence[str] = share.tokens
+    plan: Plan = audit
+    if make_lanes is None and share.users is not None and settings.addresses_users:
+        addressees, plan = share.users, UserPlan(audit, share.users)
+        make_lanes = user_lanes_of(
+            share.users, share.tokens, settings.topic, ack=settings.ack, api_key=settings.api_key
+        )
+    make_lanes = make_lanes or lanes_of(
+        settings.via, settings.topic, ack=settings.ack, api_key=settings.api_key
+    )
+    return Driver(
+        make_lanes(target, api, audit),
+        addressees,
+        plan,
+        Stamper(share.run, settings.payload_bytes),
+        rate=settings.push_rate,
+        seed=settings.seed,
+        wall_offset_s=wall_offset_s(),
+    )
+
+
+def _users(settings: SwarmSettings) -> Users | None:
+    if not settings.devices_per_user:
+        return None
+    return Users(settings.devices, settings.devices_per_user, settings.user_prefix)
 
 
 def _tokens(settings: SwarmSettings) -> Sequence[str]:

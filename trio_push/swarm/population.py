@@ -15,9 +15,11 @@ from trio_push.push import MARK_READ
 from trio_push.swarm.audit import Audit
 from trio_push.swarm.credentials import Signer
 from trio_push.swarm.histogram import Histogram
+from trio_push.swarm.read_marks import ReadMarks
 from trio_push.swarm.reconnect import Schedule, fleet_s
-from trio_push.swarm.stamp import Stamper
+from trio_push.swarm.stamp import Stamp, Stamper
 from trio_push.swarm.target import Target
+from trio_push.swarm.users import Users
 from trio_push.wire.cursor import Cursor
 
 #: devices that may be connecting at the same time: far below the backlog of a listening socket
@@ -53,17 +55,23 @@ class Destination:
     ack: bool = False
     #: makes the JWTs that devices show; None: they show none
     signer: Signer | None = None
+    #: whose the devices are; None: nobody's
+    users: Users | None = None
 
     def request_path(self, index: int, usual: str) -> str:
-        return (self.path or usual).replace("{token}", quote(self.tokens[index], safe=""))
+        path = (self.path or usual).replace("{token}", quote(self.tokens[index], safe=""))
+        if self.users is None or self.path or self.signer:
+            return path  # a JWT says whose it is
+        return f"{path}&user={quote(self.users[self.users.owner(index)], safe='')}"
 
     def authorization(self, index: int) -> str | None:
         """What a device shows in the header of that name; made anew for each connection."""
-        return self.proof(self.tokens[index]).get("Authorization")
+        user = None if self.users is None else self.users[self.users.owner(index)]
+        return self.proof(self.tokens[index], user).get("Authorization")
 
-    def proof(self, token: str) -> dict[str, str]:
+    def proof(self, token: str, user: str | None = None) -> dict[str, str]:
         """Headers that prove whose token it is."""
-        return {"Authorization": f"Bearer {self.signer.sign(token)}"} if self.signer else {}
+        return {"Authorization": f"Bearer {self.signer.sign(token, user)}"} if self.signer else {}
 
     def source(self, index: int) -> str | None:
         return self.sources[index % len(self.sources)] if self.sources else None
@@ -93,17 +101,23 @@ class Connections:
     dropped: int = 0
     back: int = 0
     back_after: Histogram = field(default_factory=Histogram)
+    #: times that a device went to sleep
+    sleeps: int = 0
 
 
 class Population:
     """The devices' shared part. Its methods are called by devices and never block."""
 
     __slots__ = (
+        "_addressees",
+        "_alarms",
         "_all_tried",
+        "_marks",
         "_on_push",
         "_stamper",
         "_struck",
         "_wall_offset_s",
+        "_woke_at",
         "audit",
         "connecting",
         "connections",
@@ -128,11 +142,14 @@ class Population:
         slow_readers: float = 0.0,
         connecting_at_once: int = CONNECTING_AT_ONCE,
         start: Cursor | None = None,
+        addresses_users: bool = False,
+        mark_read: bool = False,
     ) -> None:
         """`wall_offset_s` + trio's time = epoch time, as the driver stamps it on pushes.
 
         `slow_readers` is the share of devices that read as slowly as they can. From `start` on
-        a device asks that has connected and seen nothing; None: it does not.
+        a device asks that has connected and seen nothing; None: it does not. `addresses_users`:
+        the stamps of our pushes name users; `mark_read`: one of their devices marks each push.
         """
         self.destination = destination
         self.audit = audit
@@ -148,6 +165,12 @@ class Population:
         self.start_id = "" if start is None else str(start)
         #: devices that a storm has dropped and that are not back, and when it did
         self._struck: dict[int, float] = {}
+        #: device that is told to sleep → set when it is to wake; when those awake again awoke
+        self._alarms: dict[int, trio.Event] = {}
+        self._woke_at: dict[int, float] = {}
+        users = destination.users
+        self._addressees = users if addresses_users else None
+        self._marks = ReadMarks(users, audit) if users and mark_read else None
         self._stamper = stamper
         self._wall_offset_s = wall_offset_s
         self._on_push = on_push
@@ -165,6 +188,8 @@ class Population:
 
     def connected(self, index: int, took_s: float, *, again: bool) -> None:
         connections = self.connections
+        if self._marks is not None:
+            self._marks.came(index)
         connections.connect.record(took_s)
         connections.now += 1
         connections.peak = max(connections.peak, connections.now)
@@ -186,8 +211,34 @@ class Population:
         self.connections.dropped += 1
         self._struck[index] = trio.current_time()
 
-    def disconnected(self) -> None:
+    def put_to_sleep(self, index: int) -> None:
+        """Once its stream has ended, a device is not to connect before it is woken."""
+        self.connections.sleeps += 1
+        self._alarms[index] = trio.Event()
+
+    def is_asleep(self, index: int) -> bool:
+        return index in self._alarms
+
+    def wake(self, index: int) -> None:
+        self._alarms.pop(index).set()
+        self._woke_at[index] = trio.current_time() + self._wall_offset_s
+
+    def wake_all(self) -> None:
+        for index in list(self._alarms):
+            self.wake(index)
+
+    async def sleep_if_told(self, index: int) -> bool:
+        """Wait for the alarm of a device; False, at once, if it was not put to sleep."""
+        alarm = self._alarms.get(index)
+        if alarm is None:
+            return False
+        await alarm.wait()
+        return True
+
+    def disconnected(self, index: int) -> None:
         self.connections.now -= 1
+        if self._marks is not None:
+            self._marks.gone(index)
 
     def failed(self, reason: str) -> None:
         self.connections.failures[reason] += 1
@@ -206,9 +257,19 @@ class Population:
     def acknowledged(self) -> None:
         self.audit.deliveries.acknowledged += 1
 
-    def marked_read(self) -> None:
+    def marked_read(self, index: int, notification_id: str) -> None:
         """A device was told what its user has read on another one."""
-        self.audit.deliveries.read_marks += 1
+        if self._marks is None or self._marks.received(index, notification_id):
+            self.audit.deliveries.read_marks += 1
+
+    def missing_marks(self) -> Counter[int]:
+        """Device → of how many things read elsewhere it was not told (yet)."""
+        return Counter() if self._marks is None else self._marks.missing()
+
+    def mark_read(self, index: int, notification_id: str) -> None:
+        """A device says that its user has read a push."""
+        assert self._marks is not None  # `received` asked for it
+        self._marks.marked(index, notification_id)
 
     def heard(self, index: int, event: str, data: str) -> bool:
         """A device got an event of a stream; returns whether that was a push."""
@@ -216,17 +277,41 @@ class Population:
             self.resumed(recovered=_recovered(data))
             return False
         if event == MARK_READ:
-            self.marked_read()
+            self.marked_read(index, _notification_id(data))
         else:
             self.received(index, data)
         return True
 
-    def received(self, index: int, data: str) -> None:
-        """A device got a push."""
+    def received(self, index: int, data: str) -> bool:
+        """A device got a push; returns whether it is to mark it as read."""
         now = trio.current_time() + self._wall_offset_s
-        self.audit.receive(index, self._stamper.read(data), now)
+        stamp = self._stamper.read(data)
+        if stamp is not None:
+            stamp = self._as_seen_by(index, stamp)
+        self.audit.receive(index, stamp, now)
         if self._on_push is not None:
             self._on_push(index, data)
+        return (
+            stamp is not None
+            and self._marks is not None
+            and self._marks.is_marked_by(index, stamp.n)
+        )
+
+    def _as_seen_by(self, index: int, stamp: Stamp) -> Stamp:
+        """A stamp that says which device is meant, and not before that was awake."""
+        if (users := self._addressees) is not None:
+            stamp = stamp._replace(to=index if users.owner(index) == stamp.to else -1)
+        if (woke_at := self._woke_at.get(index, 0.0)) > stamp.at_epoch_s:
+            self.audit.deliveries.slept_through += 1
+            stamp = stamp._replace(at_epoch_s=woke_at)
+        return stamp
+
+
+def _notification_id(data: str) -> str:
+    try:
+        return str(orjson.loads(data)["notification_id"])
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return ""
 
 
 def _recovered(data: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ from trio_push.swarm.on_push import Calls
 from trio_push.swarm.population import Connections
 from trio_push.swarm.settings import SwarmSettings
 from trio_push.swarm.thresholds import parse_threshold
+from trio_push.swarm.worst import Worst
 
 #: of the swarm's own lateness (99th percentile) and of its CPU: beyond, it measures itself
 _LATENESS_MS: Final = 100.0
@@ -26,6 +28,8 @@ class Measured:
     connections: Connections
     audit: Audit
     books: Books
+    #: the devices that fared worst
+    worst: Sequence[Worst] = ()
     #: the driver's lateness, and the loop's
     behind: Histogram
     lag: Histogram
@@ -59,6 +63,7 @@ def make_report(run: Measured) -> Report:
         "connect_ms": run.connections.connect.summary_ms(),
         "back_ms": run.connections.back_after.summary_ms(),
         "books": run.books.as_json(),
+        "worst": [each._asdict() for each in run.worst],
     }
     figures["thresholds"] = [
         parse_threshold(text).evaluate(figures) for text in run.settings.fail_if
@@ -81,6 +86,7 @@ def _devices(settings: SwarmSettings, connections: Connections, lag: Histogram) 
         "not_recovered": connections.not_recovered,
         "dropped": connections.dropped,
         "back": connections.back,
+        "sleeps": connections.sleeps,
         "loop_lag_ms": lag.summary_ms(),
     }
 
@@ -110,7 +116,9 @@ def _deliveries(audit: Audit, lost: int, calls: Calls | None) -> dict[str, Any]:
         "misdelivered": deliveries.misdelivered,
         "foreign": deliveries.foreign,
         "acknowledged": deliveries.acknowledged,
+        "marked": deliveries.marked,
         "read_marks": deliveries.read_marks,
+        "slept_through": deliveries.slept_through,
     }
     if calls is not None:
         figures["on_push"] = {

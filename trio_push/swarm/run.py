@@ -8,7 +8,7 @@ settling     what is on the way may still arrive; then the books are compared
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 import trio
@@ -28,6 +28,7 @@ from trio_push.swarm.parts import Parts
 from trio_push.swarm.report import Measured, Report, make_report
 from trio_push.swarm.server_ledger import ServerLedger
 from trio_push.swarm.settings import SwarmSettings
+from trio_push.swarm.worst import Worst
 
 #: the longest that what is on the way is waited for, once the driver has all its answers
 SETTLE_S = 10.0
@@ -77,7 +78,8 @@ class Run:
             self._phase = "settling"
             await self._parts.crowd.settle()
             books = await self._settle(before)
-            report = self._report(books, time.process_time() - cpu_began_s)
+            worst = await self._parts.crowd.worst(lost=books.lost)
+            report = self._report(books, worst, time.process_time() - cpu_began_s)
             self._phase = "closing"
             nursery.cancel_scope.cancel()
         return report
@@ -134,10 +136,13 @@ class Run:
         lies between that and what they have received when this returns.
         """
         deadline = trio.current_time() + SETTLE_S
+        deliveries = self._parts.audit.deliveries
         while True:
-            received = self._parts.audit.deliveries.received
+            received, marked = deliveries.received, deliveries.marked
             reading = await self._ledger.read()
             settled = reading is not None and await self._has_all_come(before, reading)
+            # what a device says that it has read makes pushes to others, which the ledger lacks
+            settled = settled and marked == deliveries.marked
             if settled or trio.current_time() >= deadline:
                 return reading, received
             await trio.sleep(LOOK_S)
@@ -163,7 +168,7 @@ class Run:
             while self._parts.crowd.calls.open:
                 await trio.sleep(LOOK_S)
 
-    def _report(self, books: Books, cpu_s: float) -> Report:
+    def _report(self, books: Books, worst: Sequence[Worst], cpu_s: float) -> Report:
         parts, settings = self._parts, self._settings
         self._lag.merge(parts.crowd.lag)
         return make_report(
@@ -172,6 +177,7 @@ class Run:
                 connections=parts.crowd.connections,
                 audit=parts.audit,
                 books=books,
+                worst=worst,
                 behind=parts.driver.behind if parts.driver is not None else Histogram(),
                 lag=self._lag,
                 calls=None if settings.on_push_url is None else parts.crowd.calls,

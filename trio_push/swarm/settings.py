@@ -79,6 +79,19 @@ class SwarmSettings:
         "/events?token={token}, over WebSocket /ws?token={token}.",
         check=_check_path,
     )
+    devices_per_user: int = setting(
+        0,
+        "Devices of each user; pushes by the API then go to users, not to single devices. 0: "
+        "devices are nobody's.",
+        unit="devices",
+    )
+    user_prefix: str = setting(
+        "user", "What users are called, before their number.", check=_check_visible
+    )
+    mark_read: bool = setting(
+        False,
+        "For each push one of the user's devices, in turn, says that it is read. WebSocket only.",
+    )
     ack: bool = setting(
         False,
         "Devices acknowledge what they get, and pushes sent by the API ask for that. "
@@ -99,6 +112,18 @@ class SwarmSettings:
         unit="s",
     )
     storm_share: float = setting(1, "Share of the devices that a storm drops.", maximum=1)
+    sleepers: float = setting(
+        0, "Share of the devices that sleep and wake, again and again.", maximum=1
+    )
+    asleep_s: float = setting(
+        30 * SECONDS,
+        "How long a sleeper is away: a random time from half of this to one and a half.",
+        unit="s",
+        minimum=0.001,
+    )
+    awake_s: float = setting(
+        1 * MINUTES, "How long it then stays; random in the same way.", unit="s", minimum=0.001
+    )
     slow_readers: float = setting(
         0, "Share of the devices that read as little as they can, 64 bytes a second.", maximum=1
     )
@@ -163,10 +188,19 @@ class SwarmSettings:
     )
     json: str | None = setting(None, "File to write the report to as JSON.", unit="file")
 
+    @property
+    def addresses_users(self) -> bool:
+        """Whether the driver's pushes go to users."""
+        return self.devices_per_user > 0 and self.via == "api"
+
     def __post_init__(self) -> None:
         validate(self)
         if self.ack and self.transport != "ws":
             raise ConfigError("--ack: only devices over WebSocket do it: give --transport ws")
+        if self.mark_read and self.transport == "sse":
+            raise ConfigError("--mark-read: only devices over WebSocket do it: give --transport ws")
+        if self.mark_read and self.devices_per_user < 2:
+            raise ConfigError("--mark-read: nobody else would hear of it: give --devices-per-user")
         if self.jwt_audience is not None and self.jwt_key is None:
             raise ConfigError("--jwt-audience: no JWT is made: give --jwt-key FILE, too")
         if self.path is not None and self.transport == "mixed":

@@ -22,6 +22,8 @@ from trio_push.swarm.messages import (
     Connect,
     Failed,
     Look,
+    Name,
+    Named,
     Order,
     Ready,
     Settle,
@@ -104,7 +106,7 @@ class Worker:
                 await trio.sleep(LOOK_S)
                 await self._parent.send(self._look())
 
-    async def obey(self, message: Connect | Stir | Settle, nursery: trio.Nursery) -> None:
+    async def obey(self, message: Connect | Stir | Settle | Name, nursery: trio.Nursery) -> None:
         match message:
             case Connect():
                 nursery.start_soon(self._connect)
@@ -115,6 +117,8 @@ class Worker:
                 self._audit.learn(message.planned, message.exempt)
                 await self._crowd.settle()
                 await self._parent.send(self._look(), Settled())
+            case Name(lost):
+                await self._parent.send(Named(list(await self._crowd.worst(lost=lost))))
 
     async def _connect(self) -> None:
         with self._moving:

@@ -26,6 +26,8 @@ from trio_push.swarm.messages import (
     FromWorker,
     Look,
     Message,
+    Name,
+    Named,
     Order,
     Ready,
     Settle,
@@ -38,6 +40,7 @@ from trio_push.swarm.population import Connections
 from trio_push.swarm.settings import SwarmSettings
 from trio_push.swarm.tally import Tally
 from trio_push.swarm.worker_processes import Link
+from trio_push.swarm.worst import Worst, worst_among
 
 #: a worker that is busy with a storm answers within that time; one that does not, hangs
 ANSWER_S = 30.0
@@ -96,8 +99,9 @@ class _Worker:
         self.cpu_s = 0.0
         #: each is set by the message of that type, and all when the worker is lost
         self.said: dict[type[Message], trio.Event] = {
-            kind: trio.Event() for kind in (Ready, Tried, Settled)
+            kind: trio.Event() for kind in (Ready, Tried, Settled, Named)
         }
+        self.worst: Sequence[Worst] = ()
 
     @property
     def devices(self) -> range:
@@ -167,6 +171,11 @@ class Workers:
             if not worker.said[Settled].is_set():
                 self._lose(worker, "does not answer")
 
+    async def worst(self, *, lost: int) -> Sequence[Worst]:
+        with trio.move_on_after(ANSWER_S):
+            await self._tell_all(lambda _: Name(lost), Named)
+        return worst_among(each for worker in self._workers for each in worker.worst)
+
     async def _tell_all(
         self, message: Callable[[_Worker], Message], answer: type[Message] | None = None
     ) -> None:
@@ -202,5 +211,8 @@ class Workers:
                 worker.cpu_s = message.cpu_s
             case Failed():
                 raise ConfigError(message.why)
+            case Named():
+                worker.worst = message.worst
+                worker.said[Named].set()
             case _:
                 worker.said[type(message)].set()
