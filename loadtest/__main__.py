@@ -23,7 +23,7 @@ from rich.console import Console
 from loadtest.bench import Plan, say
 from loadtest.child import Failed
 from loadtest.report import Report, as_json, print_report
-from loadtest.scenarios import connect, delay, fanout, idle, intake, steady, storm
+from loadtest.scenarios import connect, delay, fanout, idle, intake, scale, steady, storm
 
 Scenario = Callable[[], Awaitable[Report]]
 Devices = Annotated[int, Parameter(help="Devices that connect to each server.")]
@@ -151,6 +151,44 @@ def _storm(
 ) -> int:
     """Most of the devices drop at once while pushes go on: when they are back, what is lost."""
     return _report(lambda: storm.run(devices, rate, transport, common.plan(rounds)), common)
+
+
+@app.command(name="scale")
+def _scale(
+    *,
+    devices: Devices = 15_000,
+    transport: Annotated[
+        Literal["sse", "ws", "mixed"], Parameter(help="How the devices connect.")
+    ] = "sse",
+    ramp: Annotated[float, Parameter(help="Devices that connect in a second.")] = 2_000,
+    keepalive: Annotated[float, Parameter(help="Seconds between keep-alives.")] = 30,
+    idle: Annotated[float, Parameter(help="Seconds in which nothing else happens.")] = 60,
+    rate: Annotated[float, Parameter(help="Pushes sent in a second.")] = 2_500,
+    seconds: Annotated[float, Parameter(help="Time to push for.")] = 20,
+    server_workers: Annotated[
+        int, Parameter(help="Processes of the server; 0: as many as the devices need.")
+    ] = 0,
+    workers: Annotated[
+        int, Parameter(help="Processes of the swarm; 0: as many as the devices need.")
+    ] = 0,
+    resume: Annotated[
+        Path | None, Parameter(help="File to note each stage in; those noted are not run again.")
+    ] = None,
+    json: Annotated[Path | None, Parameter(help="File to write all samples to.")] = None,
+) -> int:
+    """Many devices through ramp, idleness, pushes, a broadcast, a storm and a drain."""
+    plan = scale.Scale(
+        devices=devices,
+        transport=transport,
+        ramp=ramp,
+        keepalive_s=keepalive,
+        idle_s=idle,
+        rate=rate,
+        push_s=seconds,
+        server_workers=server_workers,
+        workers=workers,
+    )
+    return _report(lambda: scale.run(plan, resume), Common(json=json))
 
 
 def _report(scenario: Scenario, common: Common) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import resource
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +38,11 @@ class Usage:
 
 def usage(pid: int) -> Usage:
     """What `pid` and its descendants use now. Raises OSError when `pid` has ended."""
-    pids = family(pid)
+    return usage_of(family(pid))
+
+
+def usage_of(pids: Sequence[int]) -> Usage:
+    """What these processes use now. Raises OSError when one of them has ended."""
     return Usage(
         cpu_s=sum(map(cpu_s, pids)),
         pss_bytes=sum(map(pss_bytes, pids)),

@@ -19,8 +19,9 @@ _COMMAND = (
 
 
 @asynccontextmanager
-async def _serve() -> AsyncIterator[Server]:
-    async with running(_COMMAND) as child:
+async def serve(*flags: str) -> AsyncIterator[Server]:
+    """The server with `flags` beside those that every run needs."""
+    async with running([*_COMMAND, *flags]) as child:
         wire = await child.listening("wire")
         api = await child.listening("api")
         yield Server(child, wire, wire, partial(_broadcast, api), api)
@@ -31,5 +32,5 @@ async def _broadcast(api: Address, text: str) -> None:
     await post(api, "/v1/push", request, "application/json")
 
 
-OURS = Peer("trio-push", _serve)
+OURS = Peer("trio-push", serve)
 OURS_WS = over_websocket(OURS)

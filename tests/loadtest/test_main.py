@@ -54,3 +54,8 @@ def test_a_signal_ends_the_run_after_cleaning_up(number):
 def test_every_scenario_has_help(capsys, name):
     app([name, "--help"])
     assert "--rounds" in capsys.readouterr().out
+
+
+def test_scale_has_help(capsys):
+    app(["scale", "--help"])
+    assert "--resume" in capsys.readouterr().out

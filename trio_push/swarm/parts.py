@@ -10,7 +10,7 @@ from trio_push.errors import ConfigError
 from trio_push.swarm.audit import Audit
 from trio_push.swarm.crowd import Crowd, Share, check_client, local_crowd, wall_offset_s
 from trio_push.swarm.driver import Driver
-from trio_push.swarm.lane import Plan
+from trio_push.swarm.lane import Lane, Plan
 from trio_push.swarm.lanes import MakeLanes, lanes_of, user_lanes_of
 from trio_push.swarm.limits import (
     devices_per_process,
@@ -44,28 +44,52 @@ async def make_parts(
 
     Raises ConfigError for what cannot work here, Unreachable for hosts that are not known.
     """
-    check_client(settings, target)
-    workers = workers_needed(settings.devices, settings.workers, devices_per_process())
-    if settings.devices_per_user and workers > 1:
-        raise ConfigError(
-            f"--devices-per-user: users have all their devices in one process, and these need "
-            f"{workers}: give --devices {devices_per_process()} at most, and no --workers"
-        )
     audit = Audit(settings.devices)
-    share = Share(
+    share = share_of_all(settings, target)
+    driver = _driver(settings, share, target, api, audit, make_lanes)
+    crowd = await make_crowd(settings, share, target, audit)
+    return Parts(audit=audit, crowd=crowd, driver=driver)
+
+
+def share_of_all(settings: SwarmSettings, target: Target) -> Share:
+    """All devices of a swarm, and the addresses of this machine for them."""
+    return Share(
         run=secrets.token_hex(4),
         tokens=_tokens(settings),
         users=_users(settings),
         sources=source_addresses(target, settings.devices, ephemeral_ports()),
         seed=settings.seed,
     )
-    driver = _driver(settings, share, target, api, audit, make_lanes)
-    crowd: Crowd
+
+
+async def make_crowd(settings: SwarmSettings, share: Share, target: Target, audit: Audit) -> Crowd:
+    """In this process, or in as many as are asked for or needed."""
+    check_client(settings, target)
+    workers = workers_needed(settings.devices, settings.workers, devices_per_process())
     if workers == 1:
-        crowd = await local_crowd(settings, share, target, audit)
-    else:
-        crowd = Workers(orders(settings, share, workers), forked, audit)
-    return Parts(audit=audit, crowd=crowd, driver=driver)
+        return await local_crowd(settings, share, target, audit)
+    _check_users(settings, workers)
+    return Workers(orders(settings, share, workers), forked, audit)
+
+
+def make_driver(
+    settings: SwarmSettings,
+    share: Share,
+    plan: Plan,
+    lanes: Sequence[Lane],
+    rate: float,
+    addressees: Sequence[str] | None = None,
+) -> Driver:
+    """Sends to all devices, unless told to whom."""
+    return Driver(
+        lanes,
+        share.tokens if addressees is None else addressees,
+        plan,
+        Stamper(share.run, settings.payload_bytes),
+        rate=rate,
+        seed=settings.seed,
+        wall_offset_s=wall_offset_s(),
+    )
 
 
 def _driver(
@@ -88,15 +112,16 @@ def _driver(
     make_lanes = make_lanes or lanes_of(
         settings.via, settings.topic, ack=settings.ack, api_key=settings.api_key
     )
-    return Driver(
-        make_lanes(target, api, audit),
-        addressees,
-        plan,
-        Stamper(share.run, settings.payload_bytes),
-        rate=settings.push_rate,
-        seed=settings.seed,
-        wall_offset_s=wall_offset_s(),
-    )
+    lanes = make_lanes(target, api, audit)
+    return make_driver(settings, share, plan, lanes, settings.push_rate, addressees)
+
+
+def _check_users(settings: SwarmSettings, workers: int) -> None:
+    if settings.devices_per_user:
+        raise ConfigError(
+            f"--devices-per-user: users have all their devices in one process, and these need "
+            f"{workers}: give --devices {devices_per_process()} at most, and no --workers"
+        )
 
 
 def _users(settings: SwarmSettings) -> Users | None:

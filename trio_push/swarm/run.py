@@ -13,6 +13,7 @@ from functools import partial
 
 import trio
 
+from trio_push.swarm.audit import Audit
 from trio_push.swarm.books import (
     Books,
     Reading,
@@ -124,34 +125,10 @@ class Run:
             await self._wait_quiet()
             books = audit_alone(audit, self._ledger.missing)
         else:
-            after, received = await self._wait_settled(before)
+            after, received = await wait_settled(before, self._ledger, audit)
             books = reconcile(before, after, audit, received)
         await self._wait_calls_made()
         return incomplete(books, self._parts.crowd.losses)
-
-    async def _wait_settled(self, before: Reading) -> tuple[Reading | None, int]:
-        """The ledger when nothing is on the way any more (or SETTLE_S have passed).
-
-        And what the devices had received just before: while others go on pushing, the ledger
-        lies between that and what they have received when this returns.
-        """
-        deadline = trio.current_time() + SETTLE_S
-        deliveries = self._parts.audit.deliveries
-        while True:
-            received, marked = deliveries.received, deliveries.marked
-            reading = await self._ledger.read()
-            settled = reading is not None and await self._has_all_come(before, reading)
-            # what a device says that it has read makes pushes to others, which the ledger lacks
-            settled = settled and marked == deliveries.marked
-            if settled or trio.current_time() >= deadline:
-                return reading, received
-            await trio.sleep(LOOK_S)
-
-    async def _has_all_come(self, before: Reading, reading: Reading) -> bool:
-        with trio.move_on_after(QUIET_S) as waiting:
-            while still_to_come(before, reading, self._parts.audit):
-                await trio.sleep(LOOK_S)
-        return not waiting.cancelled_caught
 
     async def _wait_quiet(self) -> None:
         """Without a ledger: when nothing more comes, that was it."""
@@ -185,3 +162,31 @@ class Run:
                 cpu_s=max(cpu_s, parts.crowd.cpu_s),
             )
         )
+
+
+async def wait_settled(
+    before: Reading, ledger: ServerLedger, audit: Audit
+) -> tuple[Reading | None, int]:
+    """The ledger when nothing is on the way any more (or SETTLE_S have passed).
+
+    And what the devices had received just before: while others go on pushing, the ledger
+    lies between that and what they have received when this returns.
+    """
+    deadline = trio.current_time() + SETTLE_S
+    deliveries = audit.deliveries
+    while True:
+        received, marked = deliveries.received, deliveries.marked
+        reading = await ledger.read()
+        settled = reading is not None and await _has_all_come(before, reading, audit)
+        # what a device says that it has read makes pushes to others, which the ledger lacks
+        settled = settled and marked == deliveries.marked
+        if settled or trio.current_time() >= deadline:
+            return reading, received
+        await trio.sleep(LOOK_S)
+
+
+async def _has_all_come(before: Reading, reading: Reading, audit: Audit) -> bool:
+    with trio.move_on_after(QUIET_S) as waiting:
+        while still_to_come(before, reading, audit):
+            await trio.sleep(LOOK_S)
+    return not waiting.cancelled_caught
