@@ -23,7 +23,7 @@ from rich.console import Console
 from loadtest.bench import Plan, say
 from loadtest.child import Failed
 from loadtest.report import Report, as_json, print_report
-from loadtest.scenarios import connect, delay, fanout, idle, intake, scale, steady, storm
+from loadtest.scenarios import connect, delay, fanout, idle, intake, scale, simulate, steady, storm
 
 Scenario = Callable[[], Awaitable[Report]]
 Devices = Annotated[int, Parameter(help="Devices that connect to each server.")]
@@ -189,6 +189,26 @@ def _scale(
         workers=workers,
     )
     return _report(lambda: scale.run(plan, resume), Common(json=json))
+
+
+@app.command(name="simulate")
+def _simulate(
+    *,
+    devices: Annotated[
+        tuple[int, ...], Parameter(help="Devices of the whole cluster. Repeatable.")
+    ] = (1_000_000, 5_000_000, 100_000_000),
+    devices_per_node: Annotated[int, Parameter(help="Devices of one process.")] = 50_000,
+    entries: Annotated[int, Parameter(help="Nodes that pushes come in at; 0: all.")] = 0,
+    primaries: Annotated[int, Parameter(help="Redis servers that share the registry.")] = 1,
+    seed: Annotated[int, Parameter(help="What chance is made of.")] = 0,
+    json: Annotated[Path | None, Parameter(help="File to write all figures to.")] = None,
+) -> int:
+    """Traffic between nodes and Redis at sizes that no machine here holds; nothing is measured."""
+
+    async def scenario() -> Report:
+        return simulate.run(devices, devices_per_node, entries, primaries, seed)
+
+    return _report(scenario, Common(json=json))
 
 
 def _report(scenario: Scenario, common: Common) -> int:
