@@ -211,6 +211,20 @@ async def test_a_worker_that_hangs_is_not_waited_for_for_ever(
         nursery.cancel_scope.cancel()
 
 
+async def test_a_worker_that_says_nothing_for_long_is_gone(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    lost = trio.Event()
+    async with trio.open_nursery() as nursery:
+        crowd = crowd_of(hanging, nursery=nursery)
+        await nursery.start(crowd.run, lost.set)
+        await lost.wait()
+        assert trio.current_time() == 60
+        [loss] = crowd.losses
+        assert loss.startswith("worker 0 has said nothing for 60 s")
+        nursery.cancel_scope.cancel()
+
+
 async def test_a_worker_that_cannot(autojump_clock: trio.testing.MockClock) -> None:
     with pytest.RaisesGroup(ConfigError, flatten_subgroups=True):
         async with trio.open_nursery() as nursery:

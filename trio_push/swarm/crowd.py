@@ -99,6 +99,8 @@ class Share:
     sources: Sequence[str]
     seed: int
     connecting_at_once: int = CONNECTING_AT_ONCE
+    #: how much the clock here is ahead of the one that stamps the pushes
+    ahead_s: float = 0.0
 
 
 class LocalCrowd:
@@ -202,7 +204,7 @@ async def local_crowd(
         audit,
         Stamper(share.run, first=share.first),
         seed=share.seed,
-        wall_offset_s=wall_offset_s(),
+        wall_offset_s=wall_offset_s() - share.ahead_s,
         on_push=None if on_push is None else on_push.received,
         schedule=SCHEDULES[settings.reconnect],
         slow_readers=settings.slow_readers,

@@ -53,6 +53,8 @@ class Order(msgspec.Struct, frozen=True, tag=True):
     sources: Sequence[str]
     #: None: they are generated
     tokens: Sequence[str] | None
+    #: how much the worker's clock is ahead of the one that stamps the pushes
+    ahead_s: float = 0.0
 
 
 class Ready(msgspec.Struct, frozen=True, tag=True):

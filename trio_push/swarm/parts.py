@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from trio_push.errors import ConfigError
+from trio_push.swarm.agents import Agents
 from trio_push.swarm.audit import Audit
 from trio_push.swarm.crowd import Crowd, Share, check_client, local_crowd, wall_offset_s
 from trio_push.swarm.driver import Driver
@@ -52,23 +53,35 @@ async def make_parts(
 
 
 def share_of_all(settings: SwarmSettings, target: Target) -> Share:
-    """All devices of a swarm, and the addresses of this machine for them."""
+    """All devices of a swarm, and the addresses that each machine has for its part of them."""
+    here = settings.devices if target.is_loopback else devices_of_a_machine(settings)
     return Share(
         run=secrets.token_hex(4),
         tokens=_tokens(settings),
         users=_users(settings),
-        sources=source_addresses(target, settings.devices, ephemeral_ports()),
+        sources=source_addresses(target, here, ephemeral_ports()),
         seed=settings.seed,
     )
 
 
+def devices_of_a_machine(settings: SwarmSettings) -> int:
+    return -(-settings.devices // max(len(settings.agents), 1))
+
+
 async def make_crowd(settings: SwarmSettings, share: Share, target: Target, audit: Audit) -> Crowd:
-    """In this process, or in as many as are asked for or needed."""
+    """In this process, or in as many as are asked for or needed, here or elsewhere."""
     check_client(settings, target)
+    if settings.agents:
+        _check_users(settings)
+        agents = Agents(settings.agents, settings.agent_secret)
+        workers = workers_needed(settings.devices, settings.workers, await agents.fit())
+        if not settings.workers:
+            workers = min(max(workers, len(agents)), settings.devices)
+        return Workers(orders(settings, share, workers), agents.start, audit)
     workers = workers_needed(settings.devices, settings.workers, devices_per_process())
     if workers == 1:
         return await local_crowd(settings, share, target, audit)
-    _check_users(settings, workers)
+    _check_users(settings)
     return Workers(orders(settings, share, workers), forked, audit)
 
 
@@ -116,11 +129,11 @@ def _driver(
     return make_driver(settings, share, plan, lanes, settings.push_rate, addressees)
 
 
-def _check_users(settings: SwarmSettings, workers: int) -> None:
+def _check_users(settings: SwarmSettings) -> None:
     if settings.devices_per_user:
         raise ConfigError(
-            f"--devices-per-user: users have all their devices in one process, and these need "
-            f"{workers}: give --devices {devices_per_process()} at most, and no --workers"
+            f"--devices-per-user: users have all their devices in one process: give --devices "
+            f"{devices_per_process()} at most, and neither --workers nor --agents"
         )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from trio_push.config import HOURS, MINUTES, SECONDS, check_api_key
+from trio_push.config import HOURS, MINUTES, SECONDS, Address, check_api_key
 from trio_push.errors import ConfigError
 from trio_push.settings import setting, validate
 from trio_push.swarm.limits import MAX_WORKERS
@@ -48,6 +48,13 @@ class SwarmSettings:
         unit="processes",
         maximum=MAX_WORKERS,
     )
+    agents: tuple[str, ...] = setting(
+        (),
+        "Agents on other machines that hold the devices instead of this one. Repeatable.",
+        unit="host:port",
+        check=Address.parse,
+    )
+    agent_secret: str = setting("", "The secret of the agents.", secret=True)
     ramp: float = setting(
         500, "Devices that connect in a second until all have.", unit="1/s", minimum=0.01
     )

@@ -6,7 +6,6 @@ It ends when the stream to its parent does, for whatever reason.
 from __future__ import annotations
 
 import time
-from contextlib import suppress
 from typing import NoReturn
 
 import trio
@@ -44,21 +43,27 @@ LOOK_S = 0.25
 async def work(stream: trio.abc.Stream) -> None:
     """Be a worker for whoever is at the other end, until that end is closed."""
     parent = MessageStream(stream, ToWorker)
-    # a parent that is gone is no error of its worker
-    with suppress(StopAsyncIteration, trio.BrokenResourceError):
-        order = await anext(parent)
-        assert isinstance(order, Order)
-        try:
-            worker = Worker(parent, order, *await _crowd(order))
-        except (ConfigError, Unreachable) as exc:
-            await parent.send(Failed(str(exc)))
-            return
-        async with trio.open_nursery() as nursery:
-            await nursery.start(worker.run)
-            await parent.send(Ready())
-            async for message in parent:
-                await worker.obey(message, nursery)
-            nursery.cancel_scope.cancel()
+    try:
+        await _work(parent)
+    except* trio.BrokenResourceError:
+        pass  # a parent that is gone is no error of its worker
+
+
+async def _work(parent: MessageStream) -> None:
+    order = await anext(parent, None)
+    if not isinstance(order, Order):
+        return
+    try:
+        worker = Worker(parent, order, *await _crowd(order))
+    except (ConfigError, Unreachable) as exc:
+        await parent.send(Failed(str(exc)))
+        return
+    async with trio.open_nursery() as nursery:
+        await nursery.start(worker.run)
+        await parent.send(Ready())
+        async for message in parent:
+            await worker.obey(message, nursery)
+        nursery.cancel_scope.cancel()
 
 
 async def _crowd(order: Order) -> tuple[Crowd, Audit]:
@@ -75,6 +80,7 @@ async def _crowd(order: Order) -> tuple[Crowd, Audit]:
         sources=order.sources,
         seed=order.seed,
         connecting_at_once=order.connecting_at_once,
+        ahead_s=order.ahead_s,
     )
     target = await look_up(settings.url, "--url")
     audit = Audit(settings.devices, planned_elsewhere=True)

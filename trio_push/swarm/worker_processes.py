@@ -28,6 +28,8 @@ class Link:
     stream: trio.abc.Stream
     #: waits for how the worker ended, in words, and not for long
     how_ended: Callable[[], Awaitable[str]]
+    #: how much its clock is ahead of ours
+    ahead_s: float = 0.0
 
 
 @asynccontextmanager

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import NoReturn
 
 import trio
+from msgspec import structs
 
 from trio_push.errors import ConfigError, ProtocolError
 from trio_push.swarm.audit import Audit
@@ -44,6 +45,8 @@ from trio_push.swarm.worst import Worst, worst_among
 
 #: a worker that is busy with a storm answers within that time; one that does not, hangs
 ANSWER_S = 30.0
+#: workers say what they count four times a second: who is silent for so long is gone
+SILENCE_S = 60.0
 
 #: starts so many workers, for as long as the block runs
 Start = Callable[[int], AbstractAsyncContextManager[Sequence[Link]]]
@@ -79,6 +82,8 @@ def _part(settings: SwarmSettings, devices: int) -> SwarmSettings:
         push_rate=0,
         token_file=None,
         json=None,
+        agents=(),
+        agent_secret="",
     )
 
 
@@ -148,7 +153,7 @@ class Workers:
     ) -> NoReturn:
         async with self._start(len(self._orders)) as links, trio.open_nursery() as nursery:
             for link, order in zip(links, self._orders, strict=True):
-                worker = _Worker(link, order)
+                worker = _Worker(link, structs.replace(order, ahead_s=link.ahead_s))
                 self._workers.append(worker)
                 nursery.start_soon(self._follow, worker, lost)
             await self._tell_all(lambda worker: worker.order, Ready)
@@ -188,7 +193,14 @@ class Workers:
         """Take in what a worker says, until it is lost."""
         why = ""
         try:
-            async for message in worker.stream:
+            while True:
+                with trio.move_on_after(SILENCE_S) as waiting:
+                    message = await anext(worker.stream, None)
+                if waiting.cancelled_caught:
+                    why = f"has said nothing for {SILENCE_S:g} s"
+                    break
+                if message is None:
+                    break
                 self._hear(worker, message)
         except ProtocolError as exc:
             why = str(exc)
