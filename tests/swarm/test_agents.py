@@ -80,7 +80,7 @@ async def test_an_agent_that_dies_fails_the_run(monkeypatch: pytest.MonkeyPatch)
 
 async def test_nobody_there() -> None:
     async with server_of() as server:
-        with pytest.raises(Unreachable, match="--agents 127.* does not answer"):
+        with pytest.raises(Unreachable, match=r"--agents 127\.0\.0\.1:9 does not answer"):
             await run_swarm(settings_for(server.addresses.wire[0], agents=("127.0.0.1:9",)))
 
 
