@@ -13,8 +13,12 @@ from trio_push.swarm.target import Target
 FILES_KEPT_FREE = 256
 #: processes of one swarm: each takes some memory, and files of the parent
 MAX_WORKERS = 200
-#: of the ports that a source address has: when fewer are left, the kernel searches long for one
-PORTS_USED = 0.9
+#: of the ports that a source address has, where there are further addresses: Linux gives out the
+#: even half first and, once that is gone, walks through all of it for each new connection (20 µs
+#: become 800)
+PORTS_AT_EASE = 0.45
+#: … and where there are not: the search for the last ones is longer still
+PORTS_AT_MOST = 0.9
 
 _PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
@@ -54,14 +58,15 @@ def source_addresses(target: Target, devices: int, ports: int) -> list[str]:
     Every address of 127.0.0.0/8 is ours, so that for a server on loopback there are always
     enough. For others there is one address: ConfigError when its ports are too few.
     """
-    per_address = int(ports * PORTS_USED)
+    spreads = target.is_loopback and ":" not in target.address[0]
+    per_address = int(ports * (PORTS_AT_EASE if spreads else PORTS_AT_MOST))
     needed = -(-devices // per_address)
     if needed == 1:
         return []
-    if not target.is_loopback or ":" in target.address[0]:
+    if not spreads:
         raise ConfigError(
             f"--devices {devices}: one address of this machine has ports for {per_address} "
-            f"connections to {target.url}. Run the others on further machines, or widen "
+            f"connections to {target.url}. Add machines (--agents), or widen "
             f"net.ipv4.ip_local_port_range"
         )
     return [f"127.0.{i // 254}.{i % 254 + 1}" for i in range(needed)]
