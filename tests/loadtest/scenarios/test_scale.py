@@ -63,6 +63,16 @@ async def test_all_stages(tmp_path):
     assert notes.exists()
 
 
+async def test_who_a_broadcast_does_not_reach_is_told():
+    """Not even if the server has never heard of them."""
+    settings = SwarmSettings(devices=10, ramp=100)
+    async with open_world(settings, 1, 0) as world:
+        await world.crowd.connect()
+        world.crowd.connections.now += 5
+        sample = await scale._broadcast(world)
+    assert (sample["count"], sample["lost"]) == (10, 5)
+
+
 async def test_a_worker_of_the_swarm_that_is_lost_ends_it():
     settings = SwarmSettings(devices=10, workers=2)
     with pytest.RaisesGroup(pytest.RaisesExc(Failed, match="SIGKILL"), flatten_subgroups=True):
