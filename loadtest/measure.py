@@ -42,10 +42,14 @@ def usage(pid: int) -> Usage:
 
 
 def usage_of(pids: Sequence[int]) -> Usage:
-    """What these processes use now. Raises OSError when one of them has ended."""
+    """What these processes use now; one that has ended meanwhile uses nothing."""
+    used = []
+    for pid in pids:
+        with suppress(OSError):
+            used.append((cpu_s(pid), pss_bytes(pid)))
     return Usage(
-        cpu_s=sum(map(cpu_s, pids)),
-        pss_bytes=sum(map(pss_bytes, pids)),
+        cpu_s=sum(cpu for cpu, _ in used),
+        pss_bytes=sum(pss for _, pss in used),
         kernel_bytes=kernel_bytes(),
         at_s=time.monotonic(),
     )

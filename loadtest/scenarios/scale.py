@@ -52,7 +52,6 @@ _COLUMNS = (
     Column("count", "count"),
     Column("seconds", "s", 1),
     Column("cpu_us", "CPU, µs"),
-    Column("p50_ms", "p50, ms", 1),
     Column("p99_ms", "p99, ms", 1),
     Column("lost", "lost"),
     Column("server_kib", "server, KiB", 1),

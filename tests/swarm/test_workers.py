@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -105,6 +107,30 @@ async def test_a_worker_that_is_killed_fails_the_run(monkeypatch: pytest.MonkeyP
     assert family(os.getpid()) == [os.getpid()], "nothing is left behind"
 
 
+async def test_a_swarm_that_is_killed_leaves_nothing_behind() -> None:
+    async with server_of() as server:
+        command = [sys.executable, "-m", "trio_push", "swarm", "--url", server.addresses.wire[0]]
+        more = ["--devices", "20", "--workers", "2", "--duration", "0"]
+        process = await trio.lowlevel.open_process([*command, *more], stdout=subprocess.DEVNULL)
+        with trio.fail_after(20):
+            while len(server.node.directory) < 20:
+                await trio.sleep(0.05)
+            members = family(process.pid)
+            process.kill()
+            await process.wait()
+            while any(is_running(pid) for pid in members):
+                await trio.sleep(0.05)
+    assert len(members) == 4
+
+
+def is_running(pid: int) -> bool:
+    """A zombie, whose new parent has not looked yet, is not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 def share_of(settings: SwarmSettings) -> Share:
     tokens = GeneratedTokens(settings.devices)
     return Share(run="5f", tokens=tokens, sources=["127.0.0.1"], seed=settings.seed)
@@ -180,7 +206,7 @@ async def babbling(parent: MessageStream) -> None:
 
 @pytest.mark.parametrize(
     ("behave", "why"),
-    [(dead, "worker 1 ended with code 1"), (babbling, "worker 1 no message of a swarm")],
+    [(dead, "worker 1 ended with code 1"), (babbling, "worker 1 cannot be understood")],
 )
 async def test_a_worker_that_is_lost(
     behave: Behave, why: str, autojump_clock: trio.testing.MockClock

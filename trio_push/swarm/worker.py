@@ -38,6 +38,8 @@ from trio_push.watch.garbage import keep_frozen
 
 #: between two looks: as often as a display shows one
 LOOK_S = 0.25
+#: a parent that has started all of its workers gives its orders; one that does not is none
+ORDER_S = 60.0
 
 
 async def work(stream: trio.abc.Stream) -> None:
@@ -50,11 +52,13 @@ async def work(stream: trio.abc.Stream) -> None:
 
 
 async def _work(parent: MessageStream) -> None:
-    order = await anext(parent, None)
+    order = None
+    with trio.move_on_after(ORDER_S):
+        order = await anext(parent, None)
     if not isinstance(order, Order):
         return
     try:
-        worker = Worker(parent, order, *await _crowd(order))
+        worker = Worker(parent, *await _crowd(order))
     except (ConfigError, Unreachable) as exc:
         await parent.send(Failed(str(exc)))
         return
@@ -90,9 +94,8 @@ async def _crowd(order: Order) -> tuple[Crowd, Audit]:
 class Worker:
     """Carries out one order."""
 
-    def __init__(self, parent: MessageStream, order: Order, crowd: Crowd, audit: Audit) -> None:
+    def __init__(self, parent: MessageStream, crowd: Crowd, audit: Audit) -> None:
         self._parent = parent
-        self._order = order
         self._crowd = crowd
         self._audit = audit
         self._lag = Histogram()
@@ -117,6 +120,9 @@ class Worker:
             case Connect():
                 nursery.start_soon(self._connect)
             case Stir():
+                # the ramp has not ended if the parent was told to go on: then it ends now
+                self._moving.cancel()
+                self._moving = trio.CancelScope()
                 nursery.start_soon(self._stir)
             case Settle():
                 self._moving.cancel()
@@ -132,9 +138,6 @@ class Worker:
         await self._parent.send(self._look(), Tried())
 
     async def _stir(self) -> None:
-        # the ramp may not have ended, if the parent was told to go on: then it ends now
-        self._moving.cancel()
-        self._moving = trio.CancelScope()
         with self._moving:
             await self._crowd.stir()
 

@@ -38,18 +38,20 @@ async def forked(count: int) -> AsyncIterator[Sequence[Link]]:
 
     In a session of their own: a Ctrl-C is for the parent, which tells them.
     """
-    ours, theirs = zip(*(socket.socketpair() for _ in range(count)), strict=True)
-    files = [end.fileno() for end in theirs]
-    process = await trio.lowlevel.open_process(
-        [sys.executable, "-m", "trio_push.swarm.fork_server", *map(str, files)],
-        pass_fds=files,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        start_new_session=True,
-    )
-    for end in theirs:
-        end.close()
-    streams = [trio.SocketStream(trio.socket.from_stdlib_socket(end)) for end in ours]
+    pairs = [socket.socketpair() for _ in range(count)]
+    streams = [trio.SocketStream(trio.socket.from_stdlib_socket(ours)) for ours, _ in pairs]
+    files = [theirs.fileno() for _, theirs in pairs]
+    try:
+        process = await trio.lowlevel.open_process(
+            [sys.executable, "-m", "trio_push.swarm.fork_server", *map(str, files)],
+            pass_fds=files,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+        )
+    finally:
+        for _, theirs in pairs:
+            theirs.close()
     endings = _Endings(count)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(endings.read, process)

@@ -100,6 +100,7 @@ class _Worker:
         self.order = order
         self.stream = MessageStream(link.stream, FromWorker)
         self.connected = 0
+        self.lost = False
         #: CPU time that it has used
         self.cpu_s = 0.0
         #: each is set by the message of that type, and all when the worker is lost
@@ -203,11 +204,14 @@ class Workers:
                     break
                 self._hear(worker, message)
         except ProtocolError as exc:
-            why = str(exc)
+            why = f"cannot be understood ({exc})"
         self._lose(worker, why or await worker.link.how_ended())
         lost()
 
     def _lose(self, worker: _Worker, why: str) -> None:
+        if worker.lost:
+            return
+        worker.lost = True
         unknown = f"what its {len(worker.devices)} devices got last is not known"
         self.losses.append(f"{worker.link.name} {why}: {unknown}")
         self.connections.now -= worker.connected
