@@ -47,8 +47,10 @@ async def test_who_does_not_is_not(of_agent: str, of_swarm: str) -> None:
 
 
 async def test_the_clock_of_the_agent(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is asked at 0, its clock shows 101, and its answer comes at 2: at 1, as far as we know."""
-    times = iter([0.0, 101.0, 2.0])
+    """Asked at 0, it shows 101, and that comes at 2: at 1, as far as we know. Others are slower."""
+    slow = [0.0, 190.0, 100.0]
+    times = iter([*slow, 0.0, 101.0, 2.0, *slow])
+    monkeypatch.setattr(agent_handshake, "ROUNDS", 3)
     monkeypatch.setattr(agent_handshake.time, "time", lambda: next(times))
     _, welcome = await meet("", "")
     assert isinstance(welcome, Welcome)
@@ -79,7 +81,7 @@ async def test_an_agent_that_does_not_know_the_secret_either() -> None:
 
     async def answer() -> None:
         await other.receive_some(200)
-        await other.send_all(b"00 5 1.0\n")
+        await other.send_all(b"00 5\n")
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(answer)

@@ -1,10 +1,12 @@
 """What a swarm and an agent say before the first message: each proves that it knows the secret.
 
-Three lines:
+Lines of words:
 
     agent    trio-push-swarm VERSION NONCE
     swarm    MAC NONCE
-    agent    MAC DEVICES TIME         how many devices fit into a process there, and its clock
+    agent    MAC DEVICES              how many devices fit into a process there
+    swarm    time                     …
+    agent    TIME                     … several times: the quickest answer tells most
 
 A MAC is HMAC-SHA256 of who speaks and of the other's nonce. The secret itself never travels; what
 follows is neither encrypted nor signed.
@@ -14,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import math
 import secrets
 import time
 from dataclasses import dataclass
@@ -26,6 +29,8 @@ from trio_push.swarm.limits import devices_per_process
 
 #: time for all of it
 HANDSHAKE_S = 10.0
+#: times that the clock is asked for
+ROUNDS = 8
 
 _MAGIC = "trio-push-swarm"
 _MAX_LINE_BYTES = 200
@@ -37,7 +42,7 @@ class Welcome:
 
     #: devices that fit into one process there
     fit: int
-    #: how much its clock is ahead of ours, as exactly as half a round trip
+    #: how much its clock is ahead of ours, as exactly as half of the shortest round trip
     ahead_s: float
 
 
@@ -52,10 +57,32 @@ async def admit(stream: trio.abc.Stream, secret: str) -> bool:
             return False
         if not hmac.compare_digest(mac, _mac(secret, "swarm", nonce)):
             return False
-        fit, now = devices_per_process(), time.time()
-        await _write(stream, _mac(secret, "agent", theirs), str(fit), f"{now:.6f}")
-        return True
+        await _write(stream, _mac(secret, "agent", theirs), str(devices_per_process()))
+        return await _tell_time(stream)
     return False
+
+
+async def _tell_time(stream: trio.abc.Stream) -> bool:
+    try:
+        for _ in range(ROUNDS):
+            await _read(stream, 1)
+            await _write(stream, f"{time.time():.6f}")
+    except ProtocolError:
+        return False
+    return True
+
+
+async def _ask_time(stream: trio.abc.Stream) -> float:
+    """How much the clock at the other end is ahead."""
+    best_s, ahead_s = math.inf, 0.0
+    for _ in range(ROUNDS):
+        asked = time.time()
+        await _write(stream, "time")
+        [now] = await _read(stream, 1)
+        answered = time.time()
+        if answered - asked < best_s:
+            best_s, ahead_s = answered - asked, float(now) - (asked + answered) / 2
+    return ahead_s
 
 
 async def introduce(stream: trio.abc.Stream, secret: str, name: str) -> Welcome:
@@ -66,13 +93,11 @@ async def introduce(stream: trio.abc.Stream, secret: str, name: str) -> Welcome:
             magic, version, theirs = await _read(stream, 3)
             if (magic, version) != (_MAGIC, __version__):
                 raise ConfigError(f"--agents {name} is no agent of trio-push {__version__}")
-            asked = time.time()
             await _write(stream, _mac(secret, "swarm", theirs), nonce)
-            mac, fit, now = await _read(stream, 3)
-            answered = time.time()
+            mac, fit = await _read(stream, 2)
             if not hmac.compare_digest(mac, _mac(secret, "agent", nonce)):
                 raise ConfigError(f"--agents {name} does not know the secret")
-            return Welcome(int(fit), float(now) - (asked + answered) / 2)
+            return Welcome(int(fit), await _ask_time(stream))
     except trio.TooSlowError:
         raise Unreachable(f"--agents {name} does not answer") from None
     except (ProtocolError, ValueError):
