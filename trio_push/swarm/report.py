@@ -19,6 +19,10 @@ from trio_push.swarm.worst import Worst
 _LATENESS_MS: Final = 100.0
 _CPU: Final = 0.9
 
+_JWT_REFUSED: Final = (
+    "it does not take JWTs signed with this --jwt-key, or for this --jwt-audience, or expired ones"
+)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Measured:
@@ -70,7 +74,8 @@ def make_report(run: Measured) -> Report:
     ]
     figures["duration_s"] = round(run.duration_s, 3)
     figures["seed"] = run.settings.seed
-    return Report(figures, tuple(_warnings(figures, run.cpu_s / max(run.duration_s, 1e-3))))
+    cpu = run.cpu_s / max(run.duration_s, 1e-3)
+    return Report(figures, tuple(_warnings(figures, cpu, run.settings.jwt_key)))
 
 
 def _devices(settings: SwarmSettings, connections: Connections, lag: Histogram) -> dict[str, Any]:
@@ -129,7 +134,7 @@ def _deliveries(audit: Audit, lost: int, calls: Calls | None) -> dict[str, Any]:
     return figures
 
 
-def _warnings(figures: dict[str, Any], cpu: float) -> list[str]:
+def _warnings(figures: dict[str, Any], cpu: float, jwt_key: str | None) -> list[str]:
     warnings = []
     lag_ms = figures["devices"]["loop_lag_ms"]["p99"] or 0.0
     behind_ms = figures["pushes"]["behind_ms"]["p99"] or 0.0
@@ -141,7 +146,8 @@ def _warnings(figures: dict[str, Any], cpu: float) -> list[str]:
     if cpu > _CPU:
         warnings.append(f"the swarm used {cpu:.0%} of a processor: it may have been the bottleneck")
     if figures["devices"]["failures"].get("status 401"):
-        warnings.append("devices were asked who they are (401): --jwt-key FILE has them show a JWT")
+        remedy = "--jwt-key FILE has them show a JWT" if jwt_key is None else _JWT_REFUSED
+        warnings.append(f"devices were asked who they are (401): {remedy}")
     if unsent := figures["pushes"]["unsent"]:
         warnings.append(f"{unsent} planned pushes were not sent: the server did not keep up")
     return warnings
