@@ -1,5 +1,7 @@
 """What every test may use: the marker `needs`, and hypothesis without a deadline.
 
+Tests that have a parameter `transport` can be run over one of them: `pytest --transport ws`.
+
     @pytest.mark.needs("curl", "h2load")
     def test_…(tool): subprocess.run([tool("curl"), …])
 
@@ -65,6 +67,34 @@ def find_tool(name: str) -> str | None:
         if found := shutil.which(candidate):
             return found
     return None
+
+
+#: transports that the end-to-end tests run over one after the other, a tox environment each
+TRANSPORTS = ("sse", "ws")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--transport",
+        choices=(*TRANSPORTS, "none"),
+        help="run only the tests over this transport; none: only those that are over neither",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    wanted = config.getoption("transport")
+    if wanted is None:
+        return
+    others = [item for item in items if transport_of(item) != wanted]
+    config.hook.pytest_deselected(items=others)
+    items[:] = [item for item in items if transport_of(item) == wanted]
+
+
+def transport_of(item: pytest.Item) -> str:
+    """The transport that a test is parametrized with; "none" for any other test."""
+    callspec = getattr(item, "callspec", None)
+    transport = None if callspec is None else callspec.params.get("transport")
+    return transport if transport in TRANSPORTS else "none"
 
 
 def pytest_configure(config: pytest.Config) -> None:
