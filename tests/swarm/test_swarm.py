@@ -167,6 +167,32 @@ async def test_acknowledged_or_not_nothing_is_lost_over_websocket(client: str, a
     assert figures["devices"]["closes"] == {"going_away": 20}
 
 
+async def test_acknowledgements_that_the_server_forgets_are_noticed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("trio_push.swarm.run.SETTLE_S", 0.5)
+    forgotten = 0
+    async with server_of() as server:
+        acks = server.node.router.acks
+        acknowledge = acks.acknowledge
+
+        def forget_some(token: str, push_id: str) -> bool:
+            nonlocal forgotten
+            if push_id.startswith("0"):
+                forgotten += 1
+                return False
+            return acknowledge(token, push_id)
+
+        monkeypatch.setattr(acks, "acknowledge", forget_some)
+        settings = settings_for(
+            server.addresses.wire[0], via="api", transport="ws", ack=True, push_rate=200
+        )
+        report = await run_swarm(settings)
+    why = f"{forgotten} pushes were acknowledged and the server still waits for that"
+    assert report.figures["books"]["reasons"] == [why]
+    assert report.exit_code == 99
+
+
 @pytest.mark.parametrize("transport", ["sse", "ws"])
 @pytest.mark.parametrize("client", ["lean", "library"])
 async def test_storm(client: str, transport: str) -> None:

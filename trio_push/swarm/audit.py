@@ -71,6 +71,8 @@ class Deliveries:
     slept_through: int = 0
     #: notifications that their devices have acknowledged
     acknowledged: int = 0
+    #: of those, what was said on connections that have ended: it may not have arrived
+    acks_in_doubt: int = 0
     #: of the distinct, those that need not have come; counted where the plan is another's
     exempt: int = 0
 

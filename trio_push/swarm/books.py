@@ -112,9 +112,9 @@ def reconcile(before: Reading, after: Reading | None, audit: Audit, received: in
         return replace(alone, balanced=False)
     server = gained(before, after)
     lost = _lost(server, audit)
-    unacknowledged = after.open.get("awaiting_ack", 0)
     reasons = [
-        *_disagreements(server, audit, received, unacknowledged),
+        *_disagreements(server, audit),
+        *_deliveries(before, after, server, audit, received),
         *_losses(after, audit, lost),
     ]
     return Books(
@@ -149,23 +149,45 @@ def _unheard(server: dict[str, int], audit: Audit) -> int:
     return min(max(server["accepted"] - audit.pushes.accepted, certain), due) - seen
 
 
-def _disagreements(
-    server: dict[str, int], audit: Audit, received: int, unacknowledged: int
-) -> list[str]:
-    pushes, received_now = audit.pushes, audit.deliveries.received
-    reasons = []
+def unheard_acks(before: Reading, now: Reading, audit: Audit, received: int) -> int:
+    """Pushes that their devices have acknowledged and that the server still wants to hear of.
+
+    What was said on a connection that ended may not have arrived. While others push, too, some
+    are always on the way; where devices acknowledge nothing, nothing is.
+    """
+    deliveries = audit.deliveries
+    if not deliveries.acknowledged or deliveries.foreign:
+        return 0
+    unheard = received - reached(gained(before, now)) - deliveries.acks_in_doubt
+    return max(min(unheard, now.open.get("awaiting_ack", 0)), 0)
+
+
+def _disagreements(server: dict[str, int], audit: Audit) -> list[str]:
+    pushes = audit.pushes
     surplus = server["accepted"] - pushes.accepted
     most = audit.deliveries.read_marks_due
     least = most - audit.deliveries.read_marks_in_doubt
-    if pushes.sent and not least <= surplus <= most + pushes.unanswered:
-        unanswered = f" ({pushes.unanswered} unanswered)" if pushes.unanswered else ""
-        marks = f", beside {most} read marks" if most else ""
-        others = "; does somebody else push, too?" if surplus > most else ""
-        reasons.append(
-            f"the server's ledger shows {server['accepted']} accepted pushes, its answers to us "
-            f"{pushes.accepted}{unanswered}{marks}{others}"
-        )
-    delivered = reached(server)
+    if not pushes.sent or least <= surplus <= most + pushes.unanswered:
+        return []
+    unanswered = f" ({pushes.unanswered} unanswered)" if pushes.unanswered else ""
+    marks = f", beside {most} read marks" if most else ""
+    others = "; does somebody else push, too?" if surplus > most else ""
+    why = (
+        f"the server's ledger shows {server['accepted']} accepted pushes, its answers to us "
+        f"{pushes.accepted}{unanswered}{marks}{others}"
+    )
+    return [why]
+
+
+def _deliveries(
+    before: Reading, after: Reading, server: dict[str, int], audit: Audit, received: int
+) -> list[str]:
+    """What is said of deliveries on both sides, and does not agree."""
+    received_now, delivered = audit.deliveries.received, reached(server)
+    reasons = []
+    unacknowledged = after.open.get("awaiting_ack", 0)
+    if unheard := unheard_acks(before, after, audit, received):
+        reasons.append(f"{unheard} pushes were acknowledged and the server still waits for that")
     if not received <= delivered + unacknowledged or not delivered <= received_now:
         others = "; are other devices connected?" if delivered > received_now else ""
         reasons.append(

@@ -70,7 +70,7 @@ async def keep_connected(device: Device, population: Population) -> NoReturn:
                 while device.read():
                     await device.wait()
             finally:
-                population.disconnected(device.index)
+                population.disconnected(device.index, device.received)
                 await device.close()
             if is_healthy(trio.current_time() - connected_at, device.received):
                 waits = 0

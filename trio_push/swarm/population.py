@@ -235,8 +235,11 @@ class Population:
         await alarm.wait()
         return True
 
-    def disconnected(self, index: int) -> None:
+    def disconnected(self, index: int, received: int) -> None:
+        """A connection that brought so many pushes has ended."""
         self.connections.now -= 1
+        if self.destination.ack:
+            self.audit.deliveries.acks_in_doubt += received
         if self._marks is not None:
             self._marks.gone(index)
 

@@ -21,6 +21,7 @@ from trio_push.swarm.books import (
     incomplete,
     reconcile,
     still_to_come,
+    unheard_acks,
 )
 from trio_push.swarm.display import Progress
 from trio_push.swarm.histogram import Histogram
@@ -180,6 +181,8 @@ async def wait_settled(
         settled = reading is not None and await _has_all_come(before, reading, audit)
         # what a device says that it has read makes pushes to others, which the ledger lacks
         settled = settled and marked == deliveries.marked
+        if reading is not None and unheard_acks(before, reading, audit, received):
+            settled = False
         if settled or trio.current_time() >= deadline:
             return reading, received
         await trio.sleep(LOOK_S)
