@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -270,6 +271,17 @@ async def test_progress_in_lines(autojump_clock: trio.testing.MockClock) -> None
         "latency p50 201  p90 2,000  p99 2,000  p99.9 2,000  max 2,000 ms"
     )
     assert second.startswith("  10.0 s")
+
+
+async def test_progress_tells_who_sleeps(autojump_clock: trio.testing.MockClock) -> None:
+    def look_at_sleepers() -> Progress:
+        connections = Connections(now=8, ever=10, asleep=2)
+        return replace(look(), connections=connections)
+
+    out = io.StringIO()
+    with trio.move_on_after(1.5 * LINE_INTERVAL_S):
+        await show_progress(Console(file=out, width=80), look_at_sleepers)
+    assert "running: devices 8 of 10 connected, 2 asleep; received" in out.getvalue()
 
 
 async def test_progress_on_a_terminal(autojump_clock: trio.testing.MockClock) -> None:

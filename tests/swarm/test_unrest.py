@@ -83,9 +83,11 @@ async def test_sleepers_sleep_and_wake(autojump_clock: trio.testing.MockClock) -
     assert people.connections.sleeps == sum(map(len, left)) == pytest.approx(2000, rel=0.1)
     assert max(times[0] for times in left) <= 40
     asleep = sum(people.is_asleep(index) for index in range(200))
+    assert people.connections.asleep == asleep
     assert asleep == pytest.approx(20, abs=12)
     people.wake_all()
     assert not any(people.is_asleep(index) for index in range(200))
+    assert people.connections.asleep == 0
 
 
 async def test_who_is_away_already_is_not_put_to_sleep(

@@ -101,8 +101,9 @@ class Connections:
     dropped: int = 0
     back: int = 0
     back_after: Histogram = field(default_factory=Histogram)
-    #: times that a device went to sleep
+    #: times that a device went to sleep, and devices that sleep now
     sleeps: int = 0
+    asleep: int = 0
 
 
 class Population:
@@ -214,6 +215,7 @@ class Population:
     def put_to_sleep(self, index: int) -> None:
         """Once its stream has ended, a device is not to connect before it is woken."""
         self.connections.sleeps += 1
+        self.connections.asleep += 1
         self._alarms[index] = trio.Event()
 
     def is_asleep(self, index: int) -> bool:
@@ -221,6 +223,7 @@ class Population:
 
     def wake(self, index: int) -> None:
         self._alarms.pop(index).set()
+        self.connections.asleep -= 1
         self._woke_at[index] = trio.current_time() + self._wall_offset_s
 
     def wake_all(self) -> None:
