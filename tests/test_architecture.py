@@ -34,9 +34,12 @@ SANS_IO = (
     "trio_push.swarm.histogram",
     "trio_push.swarm.http_response",
     "trio_push.swarm.position",
+    "trio_push.swarm.read_marks",
     "trio_push.swarm.reconnect",
     "trio_push.swarm.stamp",
     "trio_push.swarm.thresholds",
+    "trio_push.swarm.users",
+    "trio_push.swarm.worst",
 )
 #: What reaches the world or a clock: no import of these, nor of anything inside them …
 # fmt: off

@@ -15,6 +15,7 @@ from trio_push.devices.websocket import Limits
 from trio_push.mailbox.mailbox import MAX_ANSWERS
 from trio_push.push import State
 from trio_push.settings import Setting, settings_of
+from trio_push.swarm.agent import AgentSettings
 from trio_push.swarm.settings import SwarmSettings
 from trio_push.watch.metrics import METRICS
 from trio_push.wire.close_codes import CLOSE_CODES
@@ -30,6 +31,7 @@ PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 SETTINGS = {
     "settings.md": settings_of(ServeSettings),
     "swarm.md": settings_of(SwarmSettings),
+    "swarm-agent.md": settings_of(AgentSettings),
 }
 
 

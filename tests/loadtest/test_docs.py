@@ -27,7 +27,7 @@ def test_every_scenario_is_listed():
 def listed_options():
     """Scenario and option → default."""
     options = {}
-    row = r"^\| `--([a-z]+)` \| (\S+) \| ([^|]+) \|"
+    row = r"^\| `--([a-z-]+)` \| (\S+) \| ([^|]+) \|"
     for option, default, who in re.findall(row, PAGE, re.MULTILINE):
         named = re.findall(r"`([a-z]+)`", who)
         scenarios = set(SCENARIOS) - set(named) if who.startswith("all") else named
@@ -38,10 +38,19 @@ def listed_options():
 def test_every_option_is_listed_with_its_default():
     expected = {}
     for name, command in commands().items():
-        for option in get_type_hints(command).keys() - {"return", "common"}:
-            expected[name, option] = str(command.__kwdefaults__[option])
-        expected |= {(name, "only"): "all", (name, "json"): "none"}
+        hints = get_type_hints(command).keys() - {"return"}
+        for option in hints - {"common"}:
+            expected[name, option.replace("_", "-")] = shown(command.__kwdefaults__[option])
+        if "common" in hints:
+            expected |= {(name, "only"): "all", (name, "json"): "none"}
     assert listed_options() == expected
+
+
+def shown(default):
+    """A default as the page has it."""
+    if default is None:
+        return "none"
+    return ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
 
 
 @pytest.mark.parametrize("peers", [*DEVICE_PLANE.values(), H2_INTAKE, HTTP1_INTAKE])

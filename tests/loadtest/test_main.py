@@ -60,7 +60,8 @@ def test_every_scenario_has_help(capsys, name):
 
 
 def test_every_scenario_is_known():
-    assert {name for name in app if not name.startswith("-")} == set(SCENARIOS)
+    names = {name for name in app if not name.startswith("-")}
+    assert names == {*SCENARIOS, "scale", "simulate"}
 
 
 @pytest.mark.parametrize(
@@ -86,3 +87,9 @@ def test_a_scenario_from_flags_to_report(capsys, tmp_path):
     assert main(flags) == 0
     assert "bare trio" in capsys.readouterr().out
     assert orjson.loads(file.read_bytes())["medians"]["bare trio"]["devices"] == 5
+
+
+@pytest.mark.parametrize(("name", "flag"), [("scale", "--resume"), ("simulate", "--seed")])
+def test_what_has_no_rounds_has_help(capsys, name, flag):
+    app([name, "--help"])
+    assert flag in capsys.readouterr().out

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from trio_push.swarm.report import Measured, Report, make_report
 from trio_push.swarm.report_text import print_report
 from trio_push.swarm.settings import SwarmSettings
 from trio_push.swarm.stamp import Stamp
+from trio_push.swarm.worst import Worst
 
 BALANCED = Books(balanced=True, server={"accepted": 1}, swarm={"accepted": 1}, lost=0)
 
@@ -88,6 +90,7 @@ def test_figures() -> None:
             "not_recovered": 0,
             "dropped": 0,
             "back": 0,
+            "sleeps": 0,
             "loop_lag_ms": lag,
         },
         "pushes": {
@@ -109,7 +112,9 @@ def test_figures() -> None:
             "misdelivered": 0,
             "foreign": 1,
             "acknowledged": 0,
+            "marked": 0,
             "read_marks": 0,
+            "slept_through": 0,
             "on_push": {"succeeded": 5, "failed": 4, "skipped": 5},
         },
         "latency_ms": pytest.approx(
@@ -123,6 +128,7 @@ def test_figures() -> None:
             "swarm": {"accepted": 1},
             "reasons": [],
         },
+        "worst": [],
         "thresholds": [],
         "duration_s": 12.346,
         "seed": 42,
@@ -199,6 +205,21 @@ def test_only_what_happened_is_told() -> None:
     assert labels == ["run", "devices", "connecting", "deliveries", "books"]
 
 
+def test_the_worst_devices_are_named() -> None:
+    worst = [Worst(f"{n:02x}", 9 - n, 0, 1) for n in range(5)]
+    report = make_report(measured(worst=worst))
+    assert report.figures["worst"][4] == {
+        "token": "04",
+        "unseen": 5,
+        "duplicate": 0,
+        "out_of_order": 1,
+    }
+    lines = printed(report, terminal=False).splitlines()
+    assert [line for line in lines if line.startswith("worst")] == [
+        f"worst:       {n:02x}: {9 - n} unseen, 1 out of order" for n in range(3)
+    ]
+
+
 def test_verdicts() -> None:
     settings = SwarmSettings(fail_if=("late>0", "lost>0", "connect_p99>1s"))
     books = Books(balanced=False, server={}, swarm={}, lost=0, reasons=("why", "and why"))
@@ -250,6 +271,17 @@ async def test_progress_in_lines(autojump_clock: trio.testing.MockClock) -> None
         "latency p50 201  p90 2,000  p99 2,000  p99.9 2,000  max 2,000 ms"
     )
     assert second.startswith("  10.0 s")
+
+
+async def test_progress_tells_who_sleeps(autojump_clock: trio.testing.MockClock) -> None:
+    def look_at_sleepers() -> Progress:
+        connections = Connections(now=8, ever=10, asleep=2)
+        return replace(look(), connections=connections)
+
+    out = io.StringIO()
+    with trio.move_on_after(1.5 * LINE_INTERVAL_S):
+        await show_progress(Console(file=out, width=80), look_at_sleepers)
+    assert "running: devices 8 of 10 connected, 2 asleep; received" in out.getvalue()
 
 
 async def test_progress_on_a_terminal(autojump_clock: trio.testing.MockClock) -> None:

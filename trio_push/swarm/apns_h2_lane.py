@@ -21,10 +21,13 @@ class ApnsHttp2Lane:
 
     delay_s = 0.0
 
-    def __init__(self, target: Target, audit: Audit, topic: str | None) -> None:
+    def __init__(
+        self, target: Target, audit: Audit, topic: str | None, *, api_key: str | None = None
+    ) -> None:
         self._target = target
         self._audit = audit
         self._topic = topic
+        self._api_key = api_key
 
     async def run(self, pushes: trio.MemoryReceiveChannel[Planned]) -> None:
         pause_s = FIRST_PAUSE_S
@@ -37,7 +40,9 @@ class ApnsHttp2Lane:
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
                 continue
             pause_s = FIRST_PAUSE_S
-            session = H2Pushes(self._target.scheme, self._target.authority, self._topic)
+            session = H2Pushes(
+                self._target.scheme, self._target.authority, self._topic, self._api_key
+            )
             with sock:
                 over = await _Connection(sock, session, self._audit).run(pushes)
 

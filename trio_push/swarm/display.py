@@ -48,6 +48,8 @@ def _rows(progress: Progress) -> dict[str, str]:
     connections, audit = progress.connections, progress.audit
     pushes, deliveries = audit.pushes, audit.deliveries
     devices = f"{connections.now:,} of {progress.devices:,} connected"
+    if connections.asleep:
+        devices += f", {connections.asleep:,} asleep"
     if connections.reconnects:
         devices += f", {connections.reconnects:,} reconnects"
     if failures := connections.failures.total():
