@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from trio_push import settings
 from trio_push.errors import ConfigError
+from trio_push.faults.scenarios import SCENARIOS
 from trio_push.settings import setting
 
 SECONDS = 1
@@ -273,6 +274,14 @@ class ServeSettings:
         "Time a device has to acknowledge a push that asks for it before it is sent again.",
         unit="s",
         minimum=1,
+    )
+    faults: str | None = setting(
+        None, "TOML file with faults on demand: see the reference of faults.", unit="file"
+    )
+    scenario: tuple[str, ...] = setting(
+        (),
+        "Faults on demand that go together, by their name. Repeatable.",
+        choices=tuple(SCENARIOS),
     )
     drain_s: float = setting(
         10 * SECONDS, "Time to close connections in on SIGTERM or SIGINT.", unit="s"

@@ -34,7 +34,9 @@ from trio_push.devices.front import FrontDoor
 from trio_push.devices.heartbeat import Heartbeat
 from trio_push.devices.session import Session
 from trio_push.devices.websocket import EchoTransport, WebSocketTransport
-from trio_push.errors import Refusal
+from trio_push.errors import ConfigError, Refusal
+from trio_push.faults import RuleRefused
+from trio_push.faults_file import open_rules
 from trio_push.intake.apns import ApnsIntake
 from trio_push.intake.http1 import WEBSOCKET, Http1Intake
 from trio_push.intake.http2 import Http2Intake
@@ -108,6 +110,7 @@ class Server:
     ) -> None:
         self.node = Node.make(settings, clock, _open_journal(settings.store, files))
         self._settings = settings
+        _add_faults(self.node, settings)
         self._plain = [_open(address, files) for address in settings.listen]
         self._tls = [_open(address, files) for address in settings.tls_listen]
         self._api = None if settings.api == "off" else _open(settings.api, files)
@@ -253,6 +256,14 @@ def _open_journal(store: str, files: ExitStack) -> Journal:
     journal = SqliteJournal(str(Path(store.removeprefix(SQLITE)).expanduser()))
     files.callback(journal.close)
     return journal
+
+
+def _add_faults(node: Node, settings: ServeSettings) -> None:
+    """The rules to begin with. Raises ConfigError."""
+    try:
+        node.faults.add(open_rules(settings), trio.current_time())
+    except RuleRefused as refused:
+        raise ConfigError(f"--faults, --scenario: {refused}") from refused
 
 
 def _url(scheme: str, sock: socket.socket) -> str:

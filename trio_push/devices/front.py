@@ -35,6 +35,7 @@ from trio_push.sockets import (
     close_gently,
     handshake,
     receive_some,
+    reset,
     send_all,
     stop_reading,
 )
@@ -98,6 +99,18 @@ class FrontDoor:
 
     async def serve(self, sock: socket.socket) -> None:
         """Serve one plain connection to its end. Raises nothing but Cancelled."""
+        if not self._refuses(sock):
+            await self._serve(sock)
+
+    def _refuses(self, sock: socket.socket) -> bool:
+        """Whether a fault on demand was that the connection is refused."""
+        bench = self._node.faults.connections
+        if bench is None or not bench.judge(trio.current_time()):
+            return False
+        reset(sock)
+        return True
+
+    async def _serve(self, sock: socket.socket) -> None:
         connection: Connection | None = None
         why: CloseCode | None = None
         try:
@@ -133,6 +146,8 @@ class FrontDoor:
 
     async def serve_tls(self, sock: socket.socket, context: ssl.SSLContext) -> None:
         """Serve one connection over TLS to its end."""
+        if self._refuses(sock):
+            return
         try:
             # First, as wrap_socket would leave the file of a peer that is gone to the collector.
             sock.getpeername()
@@ -140,7 +155,7 @@ class FrontDoor:
         except OSError:
             sock.close()
         else:
-            await self.serve(secure)
+            await self._serve(secure)
 
     async def watch_visitors(self) -> None:
         """End those that take too long; until cancelled."""

@@ -17,6 +17,7 @@ from trio_push.config import ServeSettings
 from trio_push.devices.connection import Connection, Transport
 from trio_push.devices.delivery import Delivery, DeviceGone
 from trio_push.errors import Refusal
+from trio_push.faults import Faults
 from trio_push.ids import new_id
 from trio_push.mailbox.history import History, Missed
 from trio_push.mailbox.journal import Journal
@@ -29,6 +30,7 @@ from trio_push.router.channel import SLICE, PushChannel, Submission
 from trio_push.router.committer import Committer
 from trio_push.router.delay import Delay
 from trio_push.router.directory import Directory
+from trio_push.router.faults import FaultyRoutes
 from trio_push.router.restore import restore
 from trio_push.sockets import WOULD_BLOCK
 from trio_push.watch.ledger import Ledger
@@ -50,6 +52,7 @@ class Router:
         ledger: Ledger,
         directory: Directory,
         journal: Journal,
+        faults: Faults,
     ) -> None:
         #: names this store's lifetime in event ids: another epoch, another sequence
         self.epoch = journal.epoch
@@ -67,6 +70,8 @@ class Router:
         self._history = History(
             per_token=settings.history_per_token, total=settings.history_total, floor=self._seq
         )
+        self._faults = faults
+        self._faulty = FaultyRoutes(faults, self, clock, ledger, directory)
         self._delay = Delay(clock, self._offline, self._release, self._resend)
         self.acks = Acks(self._offline)
         self.delivery = Delivery(
@@ -79,6 +84,11 @@ class Router:
             write_timeout_s=settings.write_timeout_s,
             mailbox_capacity=settings.mailbox_capacity,
         )
+
+    @property
+    def seq(self) -> int:
+        """The number of what was routed last."""
+        return self._seq
 
     async def run(
         self,
@@ -101,7 +111,8 @@ class Router:
 
     def _settle(self, submission: Submission) -> None:
         recorded = self._journal.recorded
-        outcomes = [self.route(push) for push in submission.pushes]
+        route = self._faulty.route if self._faults.touches_routes else self.route
+        outcomes = [route(push) for push in submission.pushes]
         if self._journal.recorded == recorded:
             submission.settle(outcomes)
         else:
@@ -168,7 +179,12 @@ class Router:
         connections = self._directory.connections()
         for start in range(0, len(connections), SLICE):
             some = connections[start : start + SLICE]
-            delivered += self._broadcast_slice(push, some, queued, states)
+            if self._faults.touches_routes:
+                own = [msgspec.structs.replace(push, token=each.token) for each in some]
+                queued += own
+                states += map(self._faulty.route, own)
+            else:
+                delivered += self._broadcast_slice(push, some, queued, states)
             await trio.lowlevel.checkpoint()
         if queued:
             states = await self._committer.committed(queued, states)

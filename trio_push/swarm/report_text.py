@@ -59,6 +59,8 @@ def _rows(report: Report) -> list[tuple[str, str, str]]:
         rows.append(("latency", durations(figures["latency_ms"]), ""))
     if "on_push" in deliveries:
         rows.append(("calls", _counts(deliveries["on_push"], "succeeded failed skipped"), ""))
+    if figures["books"]["faults"]:
+        rows.append(("faults", _faults(figures["books"]["faults"]), ""))
     rows += _books(figures["books"])
     rows += [_threshold(verdict) for verdict in figures["thresholds"]]
     rows += [("warning", warning, "yellow") for warning in report.warnings]
@@ -84,6 +86,11 @@ def _counts(group: Mapping[str, Any], names: str, if_any: str = "") -> str:
 
 def _reasons(reasons: Mapping[str, int]) -> str:
     return ", ".join(f"{count:,} × {reason}" for reason, count in reasons.items())
+
+
+def _faults(faults: Mapping[str, int]) -> str:
+    """What the server was told to do wrong: no loss, and no bug."""
+    return "on demand: " + _counts(faults, " ".join(faults))
 
 
 def _books(books: Mapping[str, Any]) -> list[tuple[str, str, str]]:
