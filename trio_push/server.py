@@ -38,6 +38,7 @@ from trio_push.errors import ConfigError, Refusal
 from trio_push.faults import RuleRefused
 from trio_push.faults_file import open_rules
 from trio_push.intake.apns import ApnsIntake
+from trio_push.intake.faults import Fates
 from trio_push.intake.http1 import WEBSOCKET, Http1Intake
 from trio_push.intake.http2 import Http2Intake
 from trio_push.mailbox.journal import Journal, NoJournal
@@ -144,6 +145,7 @@ class Server:
         if debug_echo:
             websockets[b"/echo"] = EchoTransport(delivery)
         intake = ApnsIntake(self.node)
+        fates = Fates(self.node)
         pages = (
             Health(self.node, self.addresses.api),
             AckPage(self.node.router, self.node.device_auth),
@@ -154,8 +156,8 @@ class Server:
         }
         return FrontDoor(
             self.node,
-            Http1Intake(intake, pages, websockets=websockets.keys(), **patience),
-            Http2Intake(intake, pages, **patience),
+            Http1Intake(intake, pages, fates, websockets=websockets.keys(), **patience),
+            Http2Intake(intake, pages, fates, **patience),
             self._admission,
             self._heartbeat,
             self._expiry,

@@ -63,6 +63,7 @@ def test_none() -> None:
         ({"rules": [{"action": LOSE, "match": {"every_s": 5, "for_s": 6}}]}, "every_s needs"),
         ({"rules": [{"action": {"kind": "status", "reason": "X"}}]}, "no status of its own"),
         ({"rules": [{"action": {"kind": "status", "reason": "X", "status": 200}}]}, ".status"),
+        ({"rules": [{"action": {"kind": "status", "reason": "X", "status": 599}}]}, "no status"),
         ({"rules": [{"action": {"kind": "reset_stream", "code": "OOPS"}}]}, "OOPS"),
         (
             {

@@ -8,6 +8,7 @@ a shape that makes no sense raises ValueError, which msgspec turns into its Vali
 from __future__ import annotations
 
 from enum import Enum
+from http import HTTPStatus
 from typing import Annotated, ClassVar, Final, Literal, TypeAlias, get_args
 
 import msgspec
@@ -51,6 +52,9 @@ def code_of(name: ErrorCode) -> int:
     return _CODES[name]
 
 
+_STATUSES: Final = frozenset(HTTPStatus)
+
+
 class _Action(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind"):
     stage: ClassVar[Stage] = Stage.REQUEST
     #: whether HTTP/1.1 has nothing like it, so that the rule does not fit there
@@ -86,6 +90,8 @@ class Status(_Action, frozen=True, tag="status"):
     ] = None
 
     def __post_init__(self) -> None:
+        if self.status is not None and self.status not in _STATUSES:
+            raise ValueError(f"{self.status} is no status of HTTP")
         if self.status is None and self.reason not in REASONS:
             raise ValueError(f"the reason {self.reason} has no status of its own: give one")
 

@@ -77,7 +77,7 @@ MAGIC: Final = (
     Magic(
         PREFIX + "90a1",
         GoAway(last_stream="at"),
-        "GOAWAY `Shutdown` after the answer, over HTTP/2",
+        "GOAWAY `Shutdown`, the push processed and answered, over HTTP/2",
     ),
     Magic(PREFIX + "c105", TcpReset(), "the connection is reset"),
     Magic(PREFIX + "1057", Lose(), "200, and it never arrives"),

@@ -36,8 +36,8 @@ _GOAWAY_STORM: Final = Match(for_s=5, every_s=20)
 _ALL: Final = (
     Scenario(
         "apple-shutdown",
-        "For 2 of every 30 seconds each connection is told to go, after its first answer, and a "
-        "fifth of the pushes is refused with 503 `Shutdown`.",
+        "For 2 of every 30 seconds each HTTP/2 connection is told to go at its first push, which "
+        "is still answered; and a fifth of the pushes is refused with 503 `Shutdown`.",
         (
             Rule(
                 name="apple-shutdown-503",
