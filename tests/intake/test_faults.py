@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import ssl
 import time
 from collections.abc import AsyncIterator
@@ -33,6 +34,9 @@ from trio_push.intake.faults import Fate, fate_of
 from trio_push.push import State
 from trio_push.server import Server
 
+#: include/net/tcp_states.h of Linux: after RST; after FIN
+TCP_CLOSE, TCP_CLOSE_WAIT = 7, 8
+
 BAD, GOOD = "badbad", "c0ffee"
 
 
@@ -40,6 +44,13 @@ def befall(server: Server, *actions: Action, **match: Any) -> None:
     """Faults of pushes to BAD, unless `match` says otherwise."""
     rules = [Rule(match=Match(**(match or {"token_prefix": BAD})), action=a) for a in actions]
     server.node.faults.add(rules, trio.current_time())
+
+
+def was_reset(peer: Peer) -> bool:
+    """Whether RST came and not FIN; over TLS, Python takes both for an end."""
+    state = peer.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
+    assert state in (TCP_CLOSE, TCP_CLOSE_WAIT)
+    return state == TCP_CLOSE
 
 
 @pytest.fixture(params=["plain", "tls"])
@@ -223,6 +234,7 @@ class TestHttp2:
             await client.push(BAD)
             with pytest.raises(trio.BrokenResourceError):
                 await client.hear()
+            assert was_reset(client.peer)
             await settle(lambda: server.node.ledger.accepted == processed)
 
     async def test_max_streams(self, over: str, tls: dict[str, Any], trust: ssl.SSLContext) -> None:
@@ -312,6 +324,7 @@ class TestHttp1:
             befall(server, TcpReset(processed=processed))
             with pytest.raises(trio.BrokenResourceError):
                 await peer.push(BAD)
+            assert was_reset(peer)
             assert server.node.ledger.accepted == processed
 
     async def test_what_only_http2_has_is_left_out(self) -> None:
@@ -328,9 +341,11 @@ class TestConnections:
             async with Peer.connected(server) as peer:
                 with pytest.raises(trio.BrokenResourceError):
                     await peer.push(GOOD)
+                assert was_reset(peer)
             async with Peer.connected(server, trust=trust) as peer:
                 with pytest.raises(trio.BrokenResourceError):
                     await peer.push(GOOD)
+                assert was_reset(peer)
             async with Peer.connected(server) as peer:
                 assert (await peer.push(GOOD)).status == 200
             assert server.node.ledger.faults == {("refuse_connection-1", "refuse_connection"): 2}
