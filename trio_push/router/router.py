@@ -7,6 +7,7 @@ reply promises. It never waits for a device.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 
 import msgspec.structs
 import orjson
@@ -111,12 +112,15 @@ class Router:
 
     def _settle(self, submission: Submission) -> None:
         recorded = self._journal.recorded
-        route = self._faulty.route if self._faults.touches_routes else self.route
-        outcomes = [route(push) for push in submission.pushes]
+        outcomes = list(map(self._way(), submission.pushes))
         if self._journal.recorded == recorded:
             submission.settle(outcomes)
         else:
             self._committer.settle(submission, outcomes)
+
+    def _way(self) -> Callable[[Push], State]:
+        """How pushes are routed now: as always, or with what may befall them on demand."""
+        return self._faulty.route if self._faults.touches_routes else self.route
 
     # -- one push
 
@@ -179,12 +183,7 @@ class Router:
         connections = self._directory.connections()
         for start in range(0, len(connections), SLICE):
             some = connections[start : start + SLICE]
-            if self._faults.touches_routes:
-                own = [msgspec.structs.replace(push, token=each.token) for each in some]
-                queued += own
-                states += map(self._faulty.route, own)
-            else:
-                delivered += self._broadcast_slice(push, some, queued, states)
+            delivered += self._broadcast_slice(push, some, queued, states)
             await trio.lowlevel.checkpoint()
         if queued:
             states = await self._committer.committed(queued, states)
@@ -200,10 +199,11 @@ class Router:
 
         def route(token: str) -> None:
             queued.append(msgspec.structs.replace(push, token=token))
-            states.append(self.route(queued[-1]))
+            states.append(self._way()(queued[-1]))
 
-        # What each of them has waiting may be another's to replace.
-        replaces = push.collapse_id is not None
+        # What each of them has waiting may be another's to replace; and what befalls a push on
+        # demand befalls each by itself.
+        one_by_one = push.collapse_id is not None or self._faults.touches_routes
         # A number per slice, so that pushes routed between two slices keep their order.
         self._seq += 1
         everyones = Numbered(self._seq, push)
@@ -211,7 +211,7 @@ class Router:
         frames: dict[Transport, bytes] = {}
         delivered = 0
         for connection in connections:
-            if replaces:
+            if one_by_one:
                 route(connection.token)
                 continue
             frame = frames.get(connection.transport)
