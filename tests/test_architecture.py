@@ -65,7 +65,12 @@ ROOMS = tuple(
     for room in ("auth", "intake", "router", "mailbox", "devices", "engine", "api", "watch")
 )
 SERVER = (*ROOMS, "trio_push.node", "trio_push.server")
-OUTER = ("trio_push.swarm", "trio_push.server", "trio_push.cli", "trio_push.demo", "loadtest")
+# fmt: off
+OUTER = (
+    "trio_push.swarm", "trio_push.server", "trio_push.cli", "trio_push.demo", "trio_push.testing",
+    "loadtest",
+)
+# fmt: on
 
 #: A push travels intake → router → mailbox → connection → wire; intake and devices never meet.
 RULES = (
