@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import socket
 import ssl
 import time
@@ -219,6 +220,21 @@ class TestHttp2:
             assert (await client.hear_after(BAD)).last_stream_id == 0
             assert await client.hear() == Said("end")
 
+    async def test_what_was_under_way_at_a_goaway_is_served(self) -> None:
+        async with serving() as server:
+            befall(server, Delay(latency=Fixed(0.1)), token_prefix="51")
+            befall(server, GoAway(last_stream="before"), share=1.0)
+            async with FrameClient.connected(server) as client:
+                await client.hear()
+                slow = client.add("51")
+                client.add(BAD)
+                await client.flush()
+                assert (await client.hear()).last_stream_id == slow
+                answer = await client.hear()
+                assert (answer.stream_id, answer.value) == (slow, 200)
+                assert await client.hear() == Said("end")
+            server.node.faults.clear()
+
     @pytest.mark.parametrize("processed", [False, True])
     @pytest.mark.parametrize("delay_s", [0.0, 0.1])
     async def test_tcp_reset(
@@ -349,3 +365,52 @@ class TestConnections:
             async with Peer.connected(server) as peer:
                 assert (await peer.push(GOOD)).status == 200
             assert server.node.ledger.faults == {("refuse_connection-1", "refuse_connection"): 2}
+
+
+@pytest.mark.parametrize("seed", range(25))
+async def test_every_request_meets_its_fate(seed: int) -> None:
+    """Whatever befalls many at once: each is answered, reset, or left behind by a GOAWAY."""
+    dice = random.Random(seed)
+    choices: list[Action] = [
+        Status(reason="TooManyRequests", status=429),
+        Delay(latency=Uniform(0.0, 0.05)),
+        Hold(for_s=0.05),
+        ResetStream(processed=dice.random() < 0.5),
+        MaxStreams(dice.choice([1, 5, 1000])),
+        GoAway(last_stream=dice.choice(["before", "at", "after"])),
+        TcpReset(processed=dice.random() < 0.5),
+        Lose(),
+    ]
+    async with serving() as server:
+        for action in dice.sample(choices, 4):
+            befall(server, action, share=dice.choice([0.05, 0.3]))
+        for _ in range(5):
+            async with FrameClient.connected(server) as client:
+                await talk(client, dice)
+        await settle(lambda: not server._front.visitors)
+        server.node.faults.clear()
+
+
+async def talk(client: FrameClient, dice: random.Random) -> None:
+    """Push now and then, until everything has an answer or the connection ends."""
+    waiting: set[int] = set()
+    last = 2**31 - 1
+    try:
+        for _ in range(dice.randint(1, 4)):
+            waiting |= {client.add(GOOD) for _ in range(dice.randint(1, 10))}
+            await client.flush()
+            await trio.sleep(dice.choice([0, 0.01]))
+        while waiting:
+            said = await client.hear()
+            if said.kind == "end":
+                break
+            if said.kind in ("answer", "reset"):
+                assert said.stream_id <= last or said.kind == "reset"
+                waiting.remove(said.stream_id)
+            if said.kind == "goaway":
+                assert said.last_stream_id is not None
+                assert said.last_stream_id <= last
+                last = said.last_stream_id
+        assert all(stream_id > last for stream_id in waiting)
+    except trio.BrokenResourceError:
+        assert was_reset(client.peer)
