@@ -139,6 +139,23 @@ class TestHttp2:
             assert waiting.cancelled_caught
             assert server.node.ledger.accepted == 1
 
+    async def test_hold_ends_when_nobody_waits_any_more(self) -> None:
+        async with serving() as server:
+            befall(server, Hold(for_s=0.3))
+            async with FrameClient.connected(server) as client:
+                await client.hear()
+                tasks = trio.lowlevel.current_statistics().tasks_living
+                streams = [client.add(BAD) for _ in range(5)]
+                await client.flush()
+                await settle(lambda: trio.lowlevel.current_statistics().tasks_living == tasks + 5)
+                for stream in streams[:-1]:
+                    client.h2.reset_stream(stream)
+                await client.flush()
+                await settle(lambda: trio.lowlevel.current_statistics().tasks_living == tasks + 1)
+                assert (await client.hear()).stream_id == streams[-1]
+                assert server.node.ledger.accepted == 1
+            server.node.faults.clear()
+
     async def test_hold_for_longer_than_a_peer_may_be_silent(self) -> None:
         async with serving(head_timeout_s=0.1, idle_timeout_s=0.1) as server:
             befall(server, Hold(for_s=1))

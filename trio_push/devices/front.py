@@ -99,18 +99,9 @@ class FrontDoor:
 
     async def serve(self, sock: socket.socket) -> None:
         """Serve one plain connection to its end. Raises nothing but Cancelled."""
-        if not self._refuses(sock):
-            await self._serve(sock)
-
-    def _refuses(self, sock: socket.socket) -> bool:
-        """Whether a fault on demand was that the connection is refused."""
-        bench = self._node.faults.connections
-        if bench is None or not bench.judge(trio.current_time()):
-            return False
-        reset(sock)
-        return True
-
-    async def _serve(self, sock: socket.socket) -> None:
+        # Not in a coroutine around this one, of which each device would have one more.
+        if not isinstance(sock, ssl.SSLSocket) and self._refuses(sock):
+            return
         connection: Connection | None = None
         why: CloseCode | None = None
         try:
@@ -134,6 +125,14 @@ class FrontDoor:
         finally:
             close(sock)
 
+    def _refuses(self, sock: socket.socket) -> bool:
+        """Whether a fault on demand was that the connection is refused."""
+        bench = self._node.faults.connections
+        if bench is None or not bench.judge(trio.current_time()):
+            return False
+        reset(sock)
+        return True
+
     async def _take_leave(self, sock: socket.socket) -> None:
         """Let a device that was told why it must go read that; others are closed already."""
         if sock.fileno() < 0:
@@ -155,7 +154,7 @@ class FrontDoor:
         except OSError:
             sock.close()
         else:
-            await self._serve(secure)
+            await self.serve(secure)
 
     async def watch_visitors(self) -> None:
         """End those that take too long; until cancelled."""

@@ -1,7 +1,7 @@
 """Faults on demand: which, for whom and when, decided without any I/O.
 
 `Faults` is a node's book of rules. What befalls a request is carried out by `intake.faults`, what
-befalls a push or a device by `router.faults`, and a connection by `devices.accept`.
+befalls a push or a device by `router.faults`, and a connection by the front door.
 """
 
 from trio_push.faults.book import Faults, RuleRefused

@@ -1,6 +1,6 @@
 """The book of rules of one node: which there are, what befalls whom, and how often it did.
 
-Asked by intake for requests, by the router for pushes and devices, by the acceptor for
+Asked by intake for requests, by the router for pushes and devices, by the front door for
 connections. Each asks its own `Bench`, which is None while no rule is for it: that is all that
 faults cost where there are none. Pure: `now` is an argument.
 """

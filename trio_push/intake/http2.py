@@ -101,8 +101,8 @@ class Http2Connection:
         #: the peer sends no new requests
         self._leaving = False
         self._devices: dict[int, StreamDevice] = {}
-        #: what befalls requests takes its time for so many of them
-        self._suffering = 0
+        #: requests for which what befalls them takes its time
+        self._suffering: dict[int, trio.CancelScope] = {}
 
     async def run(self, data: bytes) -> None:
         """Serve until the peer goes or patience with it ends; the devices on it are told."""
@@ -175,6 +175,8 @@ class Http2Connection:
                 device = self._devices.pop(event.stream_id, None)
                 if device is not None:
                     device.lost()
+                elif event.stream_id in self._suffering:
+                    self._suffering[event.stream_id].cancel()
             elif isinstance(event, Writable):
                 device = self._devices.get(event.stream_id)
                 if device is not None:
@@ -250,7 +252,7 @@ class Http2Connection:
                 self.session.limit_streams(fate.max_streams)
             if fate.wait_s or fate.is_processed:
                 assert self._nursery is not None
-                self._suffering += 1
+                self._suffering[request.stream_id] = trio.CancelScope()
                 self._nursery.start_soon(self._suffer, request, fate, name="fault")
             elif self._strike(request, fate):
                 spared.append(request)
@@ -258,10 +260,11 @@ class Http2Connection:
 
     async def _suffer(self, request: Request, fate: Fate) -> None:
         """What befalls a request and takes its time, while others are served."""
-        try:
+        with self._suffering[request.stream_id] as given_up:
             await trio.sleep(fate.wait_s)
-        finally:
-            self._suffering -= 1
+        del self._suffering[request.stream_id]
+        if given_up.cancelled_caught:
+            return  # nobody waits for an answer any more
         if fate.is_processed:
             await self._owner.intake.answer([request])
         if self._strike(request, fate):
