@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import ssl
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import aioapns
@@ -15,13 +17,15 @@ import pytest
 import trio
 from aioapns.connection import APNsProductionClientProtocol
 
-from tests.interop.conftest import ENVIRONMENT, Credentials
+from tests.interop.conftest import ENVIRONMENT, JS, Credentials
 from tests.interop.running import PATIENCE_S, Device, Running, running
+from tests.interop.talking import talking
 from trio_push.faults import Match, Rule
 from trio_push.faults.actions import (
     Action,
     Delay,
     Duplicate,
+    GoAway,
     Hold,
     MaxStreams,
     RefuseConnection,
@@ -211,6 +215,13 @@ class TestAioapns:
         results = send("c0ffee")
         assert all(each.is_successful for each in results)
 
+    @pytest.mark.parametrize(("last_stream", "accepted"), [("before", 1), ("at", 2), ("after", 2)])
+    def test_goaway(self, send: Send, last_stream: Any, accepted: int) -> None:
+        """It sends again whatever was under way, though GOAWAY says what is being answered."""
+        add(self.server, GoAway(last_stream=last_stream), first=1)
+        assert [each.is_successful for each in send("c0ffee")] == [True]
+        assert self.server.books()["accepted"] == accepted
+
     def test_held_for_a_while(self, send: Send) -> None:
         add(self.server, Hold(for_s=0.3), "hold")
         assert [each.is_successful for each in send("c0ffee")] == [True]
@@ -220,3 +231,30 @@ def request_to(token: str) -> aioapns.NotificationRequest:
     return aioapns.NotificationRequest(
         device_token=token, message={"mdm": "x"}, push_type=aioapns.PushType.MDM
     )
+
+
+@pytest.mark.needs("node")
+@pytest.mark.parametrize(("last_stream", "last"), [("at", 1), ("after", 2**31 - 1)])
+def test_node_is_told_to_go_and_gets_its_answer(
+    magic: Running, tool: Callable[[str], str], token: str, last_stream: str, last: int
+) -> None:
+    add(magic, GoAway(last_stream=last_stream), token_prefix=token)  # type: ignore[arg-type]
+    path = f"/3/device/{token}"
+    with talking(tool("node"), JS / "http2.mjs", magic.plain, path, env=ENVIRONMENT) as client:
+        goaway = client.hear("goaway")
+        assert (goaway["code"], goaway["lastStream"]) == (0, last)
+        assert json.loads(goaway["data"]) == {"reason": "Shutdown"}
+        assert client.hear("answer")["status"] == 200
+        client.hear("close")
+        assert client.end() == 0
+    magic.call(lambda: magic.node.faults.remove("r"))
+
+
+@pytest.mark.needs("node")
+def test_node_is_told_that_nothing_was_processed(
+    magic: Running, tool: Callable[[str], str], token: str
+) -> None:
+    path = f"/3/device/fa1790a0{token[8:]}"
+    with talking(tool("node"), JS / "http2.mjs", magic.plain, path, env=ENVIRONMENT) as client:
+        assert client.hear("goaway")["lastStream"] == 0
+        assert client.end() == 1
