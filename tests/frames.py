@@ -57,12 +57,17 @@ class FrameClient:
 
     def add(self, token: str, body: bytes = b"{}", **headers: str) -> int:
         """A push; sent with the next flush. Returns its stream."""
+        stream_id = self.begin(token, **headers)
+        self.h2.send_data(stream_id, body, end_stream=True)
+        return stream_id
+
+    def begin(self, token: str, **headers: str) -> int:
+        """A push without its body; sent with the next flush. Returns its stream."""
         stream_id = self.h2.get_next_available_stream_id()
         pseudo = {":method": "POST", ":scheme": "http", ":authority": "x"}
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         fields = {**pseudo, ":path": f"/3/device/{token}", **named}
         self.h2.send_headers(stream_id, list(fields.items()))
-        self.h2.send_data(stream_id, body, end_stream=True)
         return stream_id
 
     async def push(self, token: str, **headers: str) -> int:

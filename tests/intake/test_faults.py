@@ -237,6 +237,40 @@ class TestHttp2:
             assert (await client.hear_after(BAD)).last_stream_id == 0
             assert await client.hear() == Said("end")
 
+    async def test_what_a_goaway_leaves_behind_is_not_processed(self) -> None:
+        async with serving() as server:
+            befall(server, Delay(latency=Fixed(0.1)), token_prefix="51")
+            befall(server, GoAway(last_stream="before"))
+            async with FrameClient.connected(server) as client:
+                await client.hear()
+                first = client.begin(BAD)
+                client.add(GOOD)
+                client.add("51")
+                client.h2.send_data(first, b"x", end_stream=True)
+                await client.flush()
+                assert (await client.hear()).last_stream_id == 0
+                assert await client.hear() == Said("end")
+            await settle(lambda: not server._front.visitors)
+            assert server.node.ledger.accepted == 0
+            server.node.faults.clear()
+
+    async def test_what_was_delayed_when_a_goaway_leaves_it_behind(self) -> None:
+        async with serving() as server:
+            befall(server, Delay(latency=Fixed(0.1)), token_prefix="51")
+            befall(server, GoAway(last_stream="before"))
+            async with FrameClient.connected(server) as client:
+                await client.hear()
+                slow, bad = client.add("51"), client.begin(BAD)
+                await client.push("51")
+                client.h2.send_data(bad, b"x", end_stream=True)
+                await client.flush()
+                assert (await client.hear()).last_stream_id == slow
+                answer = await client.hear()
+                assert (answer.stream_id, answer.value) == (slow, 200)
+                assert await client.hear() == Said("end")
+            assert server.node.ledger.accepted == 1
+            server.node.faults.clear()
+
     async def test_what_was_under_way_at_a_goaway_is_served(self) -> None:
         async with serving() as server:
             befall(server, Delay(latency=Fixed(0.1)), token_prefix="51")

@@ -243,7 +243,7 @@ class Http2Connection:
         spared = []
         for request in pushes:
             if not self.session.is_open(request.stream_id):
-                continue  # behind the last stream of a GOAWAY
+                continue
             fate = self._owner.fates.of(request, is_http2=True)
             if fate is None:
                 spared.append(request)
@@ -256,14 +256,17 @@ class Http2Connection:
                 self._nursery.start_soon(self._suffer, request, fate, name="fault")
             elif self._strike(request, fate):
                 spared.append(request)
-        return [] if self.sock.fileno() < 0 else spared
+        if self.sock.fileno() < 0:
+            return []
+        # They need not have come in the order of their streams: a GOAWAY may leave some behind.
+        return [each for each in spared if self.session.is_open(each.stream_id)]
 
     async def _suffer(self, request: Request, fate: Fate) -> None:
         """What befalls a request and takes its time, while others are served."""
         with self._suffering[request.stream_id] as given_up:
             await trio.sleep(fate.wait_s)
         del self._suffering[request.stream_id]
-        if given_up.cancelled_caught:
+        if given_up.cancelled_caught or not self.session.is_open(request.stream_id):
             return  # nobody waits for an answer any more
         if fate.is_processed:
             await self._owner.intake.answer([request])
