@@ -44,12 +44,14 @@ class FaultyRoutes:
     def route(self, push: Push) -> State:
         """Like `Router.route`, with what befalls the push. Never blocks."""
         now, subject = trio.current_time(), Subject(push.token, push.topic)
-        for fault in [] if self._faults.pushes is None else self._faults.pushes.judge(now, subject):
-            if isinstance(fault.action, Lose):
-                self._ledger.enter(State.LOST_BY_FAULT)
-                return State.LOST_BY_FAULT
-            if isinstance(fault.action, Reorder):
-                push = self._held_back(push, fault.sample_s(fault.action.by))
+        if self._faults.pushes is not None:
+            # Either of them is the last that befalls a push.
+            for fault in self._faults.pushes.judge(now, subject):
+                if isinstance(fault.action, Lose):
+                    self._ledger.enter(State.LOST_BY_FAULT)
+                    return State.LOST_BY_FAULT
+                if isinstance(fault.action, Reorder):
+                    push = self._held_back(push, fault.sample_s(fault.action.by))
         connection = self._directory.get(push.token)
         is_due = push.not_before <= self._clock.wall()
         if self._faults.devices is None or connection is None or not is_due:
