@@ -262,10 +262,13 @@ def _open_journal(store: str, files: ExitStack) -> Journal:
 
 def _add_faults(node: Node, settings: ServeSettings) -> None:
     """The rules to begin with. Raises ConfigError."""
+    rules = open_rules(settings)
     try:
-        node.faults.add(open_rules(settings), trio.current_time())
+        node.faults.add(rules, trio.current_time())
     except RuleRefused as refused:
         raise ConfigError(f"--faults, --scenario: {refused}") from refused
+    if rules:
+        log.warning("faults_on_demand", rules=len(rules))
 
 
 def _url(scheme: str, sock: socket.socket) -> str:

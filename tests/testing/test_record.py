@@ -14,7 +14,7 @@ __all__ = ["node", "settings"]
 
 @pytest.fixture
 async def record(node: Node) -> Record:
-    return Record(node.push_channel)
+    return Record(node.push_channel, node.ledger)
 
 
 async def test_what_was_pushed(autojump_clock: MockClock, record: Record) -> None:
@@ -47,13 +47,20 @@ async def test_waiting(autojump_clock: MockClock, record: Record, nursery: trio.
     assert trio.current_time() - began == 2
 
 
-async def test_waiting_in_vain(autojump_clock: MockClock, record: Record) -> None:
+async def test_waiting_in_vain(
+    autojump_clock: MockClock,
+    node: Node,
+    record: Record,
+) -> None:
     await record.submit([push(), push(token="bb"), push(token="cc")])
     with pytest.raises(NotReceived) as raised:
         await record.wait_for("aa", 2, 5)
     assert str(raised.value) == (
-        "push 2 for aa did not come within 5 s; there came 1 for it and 2 for others: bb, cc"
+        "push 2 for aa did not come within 5 s; there came 1 for it and 2 for others (bb, cc); "
+        "refused were none"
     )
     record.forget()
-    with pytest.raises(NotReceived, match=r"there came 0 for it and 0 for others$"):
+    node.ledger.refuse("BadPath")
+    complaint = r"there came 0 for it and 0 for others; refused were {'BadPath': 1}$"
+    with pytest.raises(NotReceived, match=complaint):
         await record.wait_for("aa", 1, 5)

@@ -11,6 +11,7 @@ import trio
 
 from trio_push.push import Push, State
 from trio_push.router.channel import PushChannel
+from trio_push.watch.ledger import Ledger
 
 
 class NotReceived(AssertionError):
@@ -43,9 +44,10 @@ class Received:
 class Record(PushChannel):
     """Stands before a push channel, and notes what it accepts."""
 
-    def __init__(self, channel: PushChannel) -> None:
+    def __init__(self, channel: PushChannel, ledger: Ledger) -> None:
         # not super(): the channel behind is the one that there is
         self._channel = channel
+        self._ledger = ledger
         self._received: list[Received] = []
         self._came = trio.Event()
 
@@ -81,7 +83,8 @@ class Record(PushChannel):
         return (
             f"push {n} for {token} did not come within {timeout_s:g} s; "
             f"there came {len(found)} for it and {len(self._received) - len(found)} for others"
-            + (f": {', '.join(others[:5])}" if others else "")
+            + (f" ({', '.join(others[:5])})" if others else "")
+            + f"; refused were {dict(self._ledger.refused) or 'none'}"
         )
 
 

@@ -28,7 +28,7 @@ class PushServer:
     def __init__(self, server: Server) -> None:
         self._server = server
         self._node = server.node
-        self._record = Record(server.node.push_channel)
+        self._record = Record(server.node.push_channel, server.node.ledger)
         server.node.push_channel = self._record
         addresses = server.addresses
         #: the server's URLs, without a slash at the end: in plain text, over TLS, of the API
