@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, NamedTuple
 
 import h2.config
 import h2.connection
 import hpack
+import trio
 from hyperframe.frame import (
     DataFrame,
     Frame,
@@ -86,6 +87,9 @@ class FrameClient:
             frame = await self._frame()
             if frame is None:
                 return Said("end")
+            if isinstance(frame, SettingsFrame) and "ACK" not in frame.flags:
+                with suppress(trio.BrokenResourceError):
+                    await self.peer.send(SettingsFrame(0, flags=["ACK"]).serialize())
             said = self._said(frame)
             if said is not None:
                 return said
