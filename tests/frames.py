@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
 import h2.config
 import h2.connection
 import hpack
-import trio
 from hyperframe.frame import (
     DataFrame,
     Frame,
@@ -88,8 +87,7 @@ class FrameClient:
             if frame is None:
                 return Said("end")
             if isinstance(frame, SettingsFrame) and "ACK" not in frame.flags:
-                with suppress(trio.BrokenResourceError):
-                    await self.peer.send(SettingsFrame(0, flags=["ACK"]).serialize())
+                await self.peer.send(SettingsFrame(0, flags=["ACK"]).serialize())
             said = self._said(frame)
             if said is not None:
                 return said

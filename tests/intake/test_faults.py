@@ -226,6 +226,8 @@ class TestHttp2:
             # new streams are served until nothing is under way
             assert (await client.hear_after(GOOD)).value == 200
             assert (await client.hear()).stream_id == streams[2]
+            # what RFC 9113, section 6.8, asks for before the end
+            assert (await client.hear()).last_stream_id == streams[2] + 2
             assert await client.hear() == Said("end")
             assert server.node.ledger.accepted == 4
 

@@ -100,6 +100,8 @@ class Http2Connection:
         self._flushed = trio.Event()
         #: the peer sends no new requests
         self._leaving = False
+        #: the reason of a GOAWAY that was announced, and is to come
+        self._announced: str | None = None
         self._devices: dict[int, StreamDevice] = {}
         #: requests for which what befalls them takes its time
         self._suffering: dict[int, trio.CancelScope] = {}
@@ -110,6 +112,8 @@ class Http2Connection:
             try:
                 self._out += self.session.initiate()
                 await self._read(data)
+                if self._announced is not None:
+                    self.goaway(self._announced)
                 self._lose_devices()
                 await self._wait_flushed()
             except (OSError, trio.ClosedResourceError):
@@ -292,6 +296,7 @@ class Http2Connection:
                 return True  # that has been said
             case GoAway(reason, "after", code):
                 session.announce_goaway(reason, code_of(code))
+                self._announced = reason
                 self._leaving = True
                 return True
             case GoAway(reason, last, code):
