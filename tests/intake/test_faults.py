@@ -467,3 +467,16 @@ async def talk(client: FrameClient, dice: random.Random) -> None:
         assert all(stream_id > last for stream_id in waiting)
     except trio.BrokenResourceError:
         assert was_reset(client.peer)
+
+
+async def test_the_server_stops_though_requests_are_held() -> None:
+    async with serving(sound=False, drain_s=0.1) as server:
+        befall(server, Hold())
+        async with Peer.connected(server) as peer, FrameClient.connected(server) as client:
+            await peer.send(
+                b"POST /3/device/badbad HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx"
+            )
+            await client.push(BAD)
+            await settle(lambda: server.node.ledger.faults["hold-1", "hold"] == 2)
+            await server.drain()
+            assert server.node.ledger.accepted == 0
