@@ -15,7 +15,6 @@ from typing import NamedTuple
 
 from trio_push import settings
 from trio_push.errors import ConfigError
-from trio_push.faults.scenarios import SCENARIOS
 from trio_push.settings import setting
 
 SECONDS = 1
@@ -100,6 +99,16 @@ def _check_api(text: str) -> None:
     if text != "off":
         Address.parse(text)
 
+
+#: of `faults.SCENARIOS`, which takes a while to import: not for --help
+SCENARIO_NAMES = (
+    "apple-shutdown",
+    "token-churn",
+    "throttled",
+    "flaky-network",
+    "goaway-storm",
+    "magic-tokens",
+)
 
 #: values of --store: pushes are held in memory only, or also in the SQLite file that follows
 MEMORY = "memory"
@@ -281,7 +290,7 @@ class ServeSettings:
     scenario: tuple[str, ...] = setting(
         (),
         "Faults on demand that go together, by their name. Repeatable.",
-        choices=tuple(SCENARIOS),
+        choices=SCENARIO_NAMES,
     )
     drain_s: float = setting(
         10 * SECONDS, "Time to close connections in on SIGTERM or SIGINT.", unit="s"

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import msgspec
 
+from trio_push.config import SCENARIO_NAMES
 from trio_push.faults import SCENARIOS, Rule
 
 ISSUED = {"apple-shutdown", "token-churn", "throttled", "flaky-network", "goaway-storm"}
@@ -9,6 +10,7 @@ ISSUED = {"apple-shutdown", "token-churn", "throttled", "flaky-network", "goaway
 
 def test_those_that_ship() -> None:
     assert SCENARIOS.keys() == ISSUED | {"magic-tokens"}
+    assert tuple(SCENARIOS) == SCENARIO_NAMES
     assert all(scenario.meaning and scenario.rules for scenario in SCENARIOS.values())
 
 
