@@ -34,8 +34,11 @@ from trio_push.devices.front import FrontDoor
 from trio_push.devices.heartbeat import Heartbeat
 from trio_push.devices.session import Session
 from trio_push.devices.websocket import EchoTransport, WebSocketTransport
-from trio_push.errors import Refusal
+from trio_push.errors import ConfigError, Refusal
+from trio_push.faults import RuleRefused
+from trio_push.faults_file import open_rules
 from trio_push.intake.apns import ApnsIntake
+from trio_push.intake.faults import Fates
 from trio_push.intake.http1 import WEBSOCKET, Http1Intake
 from trio_push.intake.http2 import Http2Intake
 from trio_push.mailbox.journal import Journal, NoJournal
@@ -108,6 +111,7 @@ class Server:
     ) -> None:
         self.node = Node.make(settings, clock, _open_journal(settings.store, files))
         self._settings = settings
+        _add_faults(self.node, settings)
         self._plain = [_open(address, files) for address in settings.listen]
         self._tls = [_open(address, files) for address in settings.tls_listen]
         self._api = None if settings.api == "off" else _open(settings.api, files)
@@ -141,6 +145,7 @@ class Server:
         if debug_echo:
             websockets[b"/echo"] = EchoTransport(delivery)
         intake = ApnsIntake(self.node)
+        fates = Fates(self.node)
         pages = (
             Health(self.node, self.addresses.api),
             AckPage(self.node.router, self.node.device_auth),
@@ -151,8 +156,8 @@ class Server:
         }
         return FrontDoor(
             self.node,
-            Http1Intake(intake, pages, websockets=websockets.keys(), **patience),
-            Http2Intake(intake, pages, **patience),
+            Http1Intake(intake, pages, fates, websockets=websockets.keys(), **patience),
+            Http2Intake(intake, pages, fates, **patience),
             self._admission,
             self._heartbeat,
             self._expiry,
@@ -253,6 +258,17 @@ def _open_journal(store: str, files: ExitStack) -> Journal:
     journal = SqliteJournal(str(Path(store.removeprefix(SQLITE)).expanduser()))
     files.callback(journal.close)
     return journal
+
+
+def _add_faults(node: Node, settings: ServeSettings) -> None:
+    """The rules to begin with. Raises ConfigError."""
+    rules = open_rules(settings)
+    try:
+        node.faults.add(rules, trio.current_time())
+    except RuleRefused as refused:
+        raise ConfigError(f"--faults, --scenario: {refused}") from refused
+    if rules:
+        log.warning("faults_on_demand", rules=len(rules))
 
 
 def _url(scheme: str, sock: socket.socket) -> str:

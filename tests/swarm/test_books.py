@@ -9,6 +9,7 @@ from msgspec import structs
 from trio_push.push import State
 from trio_push.swarm.audit import Audit
 from trio_push.swarm.books import (
+    FaultCount,
     Reading,
     audit_alone,
     gained,
@@ -204,6 +205,7 @@ def test_both_sides_are_shown() -> None:
             "balanced": True,
         },
         "swarm": {"accepted": 10, "unanswered": 0, "received": 7, "lost": 0},
+        "faults": {},
         "reasons": [],
     }
 
@@ -212,6 +214,27 @@ def test_alone() -> None:
     books = audit_alone(audited(10, 8), "no ledger")
     assert (books.balanced, books.server, books.lost) == (None, None, 2)
     assert books.as_json()["reasons"] == ["no ledger"]
+    assert books.as_json()["faults"] == {}
+
+
+def test_faults_on_demand_are_no_loss() -> None:
+    before = structs.replace(BEFORE, faults=[FaultCount("a", "lose", 5)])
+    counts = [
+        FaultCount("a", "lose", 7),
+        FaultCount("b", "lose", 1),
+        FaultCount("c", "duplicate", 4),
+        FaultCount("d", "delay", 0),
+    ]
+    now = structs.replace(after(10, 7, lost_by_fault=3), faults=counts)
+    books = reconcile(before, now, audited(10, 7), 7)
+    assert (books.balanced, books.lost) == (True, 0)
+    assert books.as_json()["faults"] == {"lose": 3, "duplicate": 4}
+    assert still_to_come(before, now, audited(10, 7)) == 0
+
+
+def test_a_real_loss_is_one_beside_faults() -> None:
+    books = reconcile(BEFORE, after(10, 7, lost_by_fault=2), audited(10, 7), 7)
+    assert (books.balanced, books.lost) == (False, 1)
 
 
 @pytest.mark.parametrize(

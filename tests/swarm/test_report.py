@@ -126,6 +126,7 @@ def test_figures() -> None:
             "balanced": True,
             "server": {"accepted": 1},
             "swarm": {"accepted": 1},
+            "faults": {},
             "reasons": [],
         },
         "worst": [],
@@ -182,7 +183,8 @@ def printed(report: Report, *, terminal: bool) -> str:
 
 
 def test_plain_lines() -> None:
-    report = make_report(measured(calls=Calls(5, 4, 3, 2)))
+    books = replace(BALANCED, faults={"lose": 3, "tcp_reset": 2})
+    report = make_report(measured(calls=Calls(5, 4, 3, 2), books=books))
     assert printed(report, terminal=False).splitlines() == [
         "run:         12.3 s, seed 42",
         "devices:     10 planned, 8 connected, 9 peak, 1 failed, 2 reconnects, 1 resumes",
@@ -194,6 +196,7 @@ def test_plain_lines() -> None:
         "deliveries:  4 received, 0 lost, 1 duplicate, 1 late, 1 out of order, 1 foreign",
         "latency:     p50 201  p90 2,000  p99 2,000  p99.9 2,000  max 2,000 ms",
         "calls:       5 succeeded, 4 failed, 5 skipped",
+        "faults:      on demand: 3 lose, 2 tcp reset",
         "books:       balanced",
         "warning:     1 planned pushes were not sent: the server did not keep up",
     ]

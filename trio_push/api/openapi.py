@@ -25,6 +25,7 @@ from quart_schema.validation import DataSource
 from trio_push import __version__
 from trio_push.api.models import LineAnswer, PushLine, PushRequest
 from trio_push.api.problems import Problem
+from trio_push.faults.rules import Rule as FaultRule
 
 if TYPE_CHECKING:
     from quart_trio import QuartTrio
@@ -42,6 +43,11 @@ _MEDIA_TYPES: Final[dict[type, str]] = {
 _EXAMPLES: Final[dict[type, Any]] = {
     PushRequest: {"token": "00aa11bb", "payload": {"aps": {"alert": "Hello"}}, "delay_s": 5},
     PushLine: {"token": "00aa11bb", "payload": "Hello"},
+    FaultRule: {
+        "name": "lossy",
+        "match": {"share": 0.1, "token_prefix": "00aa"},
+        "action": {"kind": "lose"},
+    },
 }
 
 #: how an API key may be shown
@@ -53,6 +59,7 @@ _SECURITY: Final = {
 _PARAMETERS: Final = {
     "token": "The device token: an even number of hex digits.",
     "id": "The id of the push: yours, or the one it was given.",
+    "name": "The name of the rule, or of the scenario.",
 }
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -85,6 +92,7 @@ def add_openapi(app: QuartTrio, *, needs_key: bool) -> None:
         tags=[
             Tag("Pushes", "Push to devices, now or later, and take back what is not delivered."),
             Tag("Devices", "Who is connected, and who gets no pushes."),
+            Tag("Faults", "Have things go wrong, on demand."),
             Tag("Watching", "The books, and how the server is."),
         ],
         security_schemes=dict(_SECURITY) if needs_key else None,

@@ -6,8 +6,9 @@ goes missing between them, and why the books do not balance, in words, comes out
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
@@ -15,7 +16,15 @@ import msgspec
 from trio_push.swarm.audit import Audit
 
 #: ends of a push, in the ledger, that no device sees anything of, and that are no loss
-_ENDED_UNSEEN = ("coalesced", "expired", "discarded", "recalled", "dropped")
+_ENDED_UNSEEN = ("coalesced", "expired", "discarded", "recalled", "dropped", "lost_by_fault")
+
+
+class FaultCount(msgspec.Struct, frozen=True):
+    """How often the server applied one of its rules."""
+
+    rule: str
+    action: str
+    times: int
 
 
 class Reading(msgspec.Struct, frozen=True):
@@ -27,6 +36,7 @@ class Reading(msgspec.Struct, frozen=True):
     open: dict[str, int]
     ended: dict[str, int]
     balanced: bool
+    faults: list[FaultCount] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +52,15 @@ class Books:
     lost: int
     #: why the books do not balance, or could not be compared
     reasons: tuple[str, ...] = ()
+    #: what the server did wrong because it was told to, by the kind of fault
+    faults: dict[str, int] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         return {
             "balanced": self.balanced,
             "server": self.server,
             "swarm": self.swarm,
+            "faults": self.faults,
             "reasons": list(self.reasons),
         }
 
@@ -65,6 +78,15 @@ def gained(before: Reading, after: Reading) -> dict[str, int]:
     ends = {name: after.ended[name] - before.ended.get(name, 0) for name in after.ended}
     open_ = sum(after.open.values()) - sum(before.open.values())
     return {"accepted": after.accepted - before.accepted, **ends, "open": open_}
+
+
+def befallen(before: Reading, after: Reading) -> dict[str, int]:
+    """The faults on demand between two readings, by their kind."""
+    kinds: Counter[str] = Counter()
+    for sign, reading in ((1, after), (-1, before)):
+        for fault in reading.faults:
+            kinds[fault.action] += sign * fault.times
+    return dict(+kinds)
 
 
 def reached(server: dict[str, int]) -> int:
@@ -123,6 +145,7 @@ def reconcile(before: Reading, after: Reading | None, audit: Audit, received: in
         swarm=_own(audit, lost),
         lost=lost,
         reasons=tuple(reasons),
+        faults=befallen(before, after),
     )
 
 

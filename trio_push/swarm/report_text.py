@@ -62,6 +62,8 @@ def _rows(report: Report) -> list[tuple[str, str, str]]:
         rows.append(("latency", durations(figures["latency_ms"]), ""))
     if "on_push" in deliveries:
         rows.append(("calls", _counts(deliveries["on_push"], "succeeded failed skipped"), ""))
+    if figures["books"]["faults"]:
+        rows.append(("faults", _faults(figures["books"]["faults"]), ""))
     rows += _books(figures["books"])
     rows += [("worst", _worst(each), "yellow") for each in figures["worst"][:_WORST_SHOWN]]
     rows += [_threshold(verdict) for verdict in figures["thresholds"]]
@@ -92,6 +94,11 @@ def _reasons(reasons: Mapping[str, int]) -> str:
 
 def _worst(device: Mapping[str, Any]) -> str:
     return f"{device['token']}: {_counts(device, '', 'unseen duplicate out_of_order')}"
+
+
+def _faults(faults: Mapping[str, int]) -> str:
+    """What the server was told to do wrong: no loss, and no bug."""
+    return "on demand: " + _counts(faults, " ".join(faults))
 
 
 def _books(books: Mapping[str, Any]) -> list[tuple[str, str, str]]:
