@@ -62,8 +62,7 @@ class World:
         return usage(self.server.child.pid)
 
     def swarm_usage(self) -> Usage:
-        servers = set(family(self.server.child.pid))
-        return usage_of([pid for pid in family(os.getpid()) if pid not in servers])
+        return _swarm_usage(self.server)
 
     def driver(self, rate: float) -> Driver:
         """For one stretch of targeted pushes, by APNs over HTTP/1.1."""
@@ -119,21 +118,24 @@ async def open_world(
                 lost = trio.Event()
                 await nursery.start(crowd.run, lost.set)
                 nursery.start_soon(_fail_when_lost, crowd, lost)
-                world = World(
+                yield World(
                     settings=settings,
                     server=server,
                     crowd=crowd,
                     audit=audit,
                     ledger=ledger,
                     empty_server=usage(server.child.pid),
-                    empty_swarm=usage_of([os.getpid()]),
+                    empty_swarm=_swarm_usage(server),
                     _target=target,
                     _share=share,
                     _before=before,
                 )
-                world.empty_swarm = world.swarm_usage()
-                yield world
                 nursery.cancel_scope.cancel()
+
+
+def _swarm_usage(server: Server) -> Usage:
+    servers = set(family(server.child.pid))
+    return usage_of([pid for pid in family(os.getpid()) if pid not in servers])
 
 
 async def _fail_when_lost(crowd: Crowd, lost: trio.Event) -> None:
