@@ -5,6 +5,7 @@ The swarm's parent is this process; server and workers are children, each family
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -33,6 +34,10 @@ from trio_push.swarm.target import Target, look_up_server
 
 #: the server answers a broadcast when it is done; to a million devices that takes a while
 _BROADCAST_S: Final = 300
+
+
+#: the kernel does not spread connections evenly over processes: each gets room for more
+_SLACK: Final = 1.1
 
 
 @dataclass(kw_only=True)
@@ -100,7 +105,8 @@ async def open_world(
 
     Raises Failed when a worker of the swarm is lost.
     """
-    server_workers = server_workers or -(-settings.devices // devices_per_process())
+    fit = devices_per_process() / _SLACK
+    server_workers = server_workers or math.ceil(settings.devices / fit)
     flags = [f"--keepalive={keepalive_s:g}s"]
     if server_workers > 1:
         flags.append(f"--workers={server_workers}")
