@@ -7,9 +7,11 @@ run was interrupted.
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -17,25 +19,58 @@ from typing import Annotated, Literal
 import httpx
 import orjson
 import trio
-from cyclopts import App, Parameter
+from cyclopts import App, CycloptsError, Parameter
+from cyclopts.validators import Number
 from rich.console import Console
 
 from loadtest.bench import Plan, say
 from loadtest.child import Failed
 from loadtest.report import Report, as_json, print_report
-from loadtest.scenarios import connect, delay, fanout, idle, intake, scale, simulate, steady, storm
+from loadtest.scenarios import (
+    acks,
+    connect,
+    delay,
+    fanout,
+    idle,
+    intake,
+    resume,
+    scale,
+    simulate,
+    steady,
+    storm,
+)
+from trio_push.capacity import raise_file_limit
+from trio_push.errors import PushError
 
 Scenario = Callable[[], Awaitable[Report]]
-Devices = Annotated[int, Parameter(help="Devices that connect to each server.")]
-Rounds = Annotated[
-    int, Parameter(help="Rounds. In each, every server is measured once; figures are medians.")
-]
+#: files that a process has open beside its devices
+_FILES_KEPT_FREE = 256
 
+
+def _fit(_: type, devices: int) -> None:
+    """Let the processes of this run open as many files as they may; ValueError: too few."""
+    most = raise_file_limit() - _FILES_KEPT_FREE
+    if not 1 <= devices <= most:
+        raise ValueError(f"1 to {most}, as each takes an open file (ulimit -Hn)")
+
+
+def _some(help: str) -> Parameter:
+    """A number of things of which there must be one."""
+    return Parameter(validator=Number(gte=1), help=help)
+
+
+Devices = Annotated[int, Parameter(validator=_fit, help="Devices that connect to each server.")]
+Rounds = Annotated[
+    int, _some("Rounds. In each, every server is measured once; figures are medians.")
+]
 Transport = Annotated[Literal["sse", "ws"], Parameter(help="How the devices connect.")]
 
 app = App(
     name="python -m loadtest",
-    help="Measure trio-push beside a bare trio loop and beside its peers, in the same run.",
+    help="""Measure trio-push beside a bare trio loop and beside its peers, in the same run.
+
+    Peers that are not installed are left out, and how to install them is said. Exit code 0: every
+    bound is kept; 1: one was missed; 2: something could not be measured; 130: interrupted.""",
     default_parameter=Parameter(negative=""),
     result_action="return_value",
     version_flags=(),
@@ -55,7 +90,7 @@ class Common:
         File to write all samples to.
     """
 
-    only: tuple[str, ...] = ()
+    only: Annotated[tuple[str, ...], Parameter(show_default=False)] = ()
     json: Path | None = None
 
     def plan(self, rounds: int) -> Plan:
@@ -93,7 +128,7 @@ def _connect(
 def _fanout(
     *,
     devices: Devices = 15_000,
-    broadcasts: Annotated[int, Parameter(help="Events sent to all of them.")] = 10,
+    broadcasts: Annotated[int, _some("Events sent to all of them.")] = 10,
     transport: Transport = "sse",
     rounds: Rounds = 3,
     common: Common = _COMMON,
@@ -102,10 +137,22 @@ def _fanout(
     return _report(lambda: fanout.run(devices, broadcasts, transport, common.plan(rounds)), common)
 
 
+@app.command(name="acks")
+def _acks(
+    *,
+    devices: Devices = 15_000,
+    pushes: Annotated[int, _some("Pushes to each of them.")] = 10,
+    rounds: Rounds = 3,
+    common: Common = _COMMON,
+) -> int:
+    """How many pushes per second are delivered and acknowledged, over WebSocket."""
+    return _report(lambda: acks.run(devices, pushes, common.plan(rounds)), common)
+
+
 @app.command(name="intake")
 def _intake(
     *,
-    seconds: Annotated[int, Parameter(help="Time to push to each server for.")] = 5,
+    seconds: Annotated[int, _some("Time to push to each server for.")] = 5,
     rounds: Rounds = 3,
     common: Common = _COMMON,
 ) -> int:
@@ -116,7 +163,7 @@ def _intake(
 @app.command(name="delay")
 def _delay(
     *,
-    pushes: Annotated[int, Parameter(help="Pushes to hold.")] = 1_000_000,
+    pushes: Annotated[int, _some("Pushes to hold.")] = 1_000_000,
     rounds: Rounds = 1,
     common: Common = _COMMON,
 ) -> int:
@@ -128,8 +175,8 @@ def _delay(
 def _steady(
     *,
     devices: Devices = 15_000,
-    rate: Annotated[int, Parameter(help="Pushes sent in a second.")] = 2_000,
-    seconds: Annotated[int, Parameter(help="Time to go on for once all are connected.")] = 60,
+    rate: Annotated[int, _some("Pushes sent in a second.")] = 2_000,
+    seconds: Annotated[int, _some("Time to go on for once all are connected.")] = 60,
     transport: Transport = "sse",
     rounds: Rounds = 1,
     common: Common = _COMMON,
@@ -144,7 +191,7 @@ def _steady(
 def _storm(
     *,
     devices: Devices = 15_000,
-    rate: Annotated[int, Parameter(help="Pushes sent in a second.")] = 2_000,
+    rate: Annotated[int, _some("Pushes sent in a second.")] = 2_000,
     transport: Transport = "sse",
     rounds: Rounds = 1,
     common: Common = _COMMON,
@@ -153,18 +200,34 @@ def _storm(
     return _report(lambda: storm.run(devices, rate, transport, common.plan(rounds)), common)
 
 
+@app.command(name="resume")
+def _resume(
+    *,
+    devices: Devices = 15_000,
+    missed: Annotated[int, _some("Pushes that each of them misses.")] = 10,
+    rate: Annotated[int, _some("Pushes that go on in a second.")] = 2_000,
+    transport: Transport = "sse",
+    rounds: Rounds = 1,
+    common: Common = _COMMON,
+) -> int:
+    """Devices are cut and come back: what it costs to give them what they missed, and only that."""
+    return _report(
+        lambda: resume.run(devices, missed, rate, transport, common.plan(rounds)), common
+    )
+
+
 @app.command(name="scale")
 def _scale(
     *,
-    devices: Devices = 15_000,
+    devices: Annotated[int, _some("Devices that connect.")] = 15_000,
     transport: Annotated[
         Literal["sse", "ws", "mixed"], Parameter(help="How the devices connect.")
     ] = "sse",
-    ramp: Annotated[float, Parameter(help="Devices that connect in a second.")] = 2_000,
+    ramp: Annotated[float, _some("Devices that connect in a second.")] = 2_000,
     keepalive: Annotated[float, Parameter(help="Seconds between keep-alives.")] = 30,
-    idle: Annotated[float, Parameter(help="Seconds in which nothing else happens.")] = 60,
-    rate: Annotated[float, Parameter(help="Pushes sent in a second.")] = 2_500,
-    seconds: Annotated[float, Parameter(help="Time to push for.")] = 20,
+    idle: Annotated[float, _some("Seconds in which nothing else happens.")] = 60,
+    rate: Annotated[float, _some("Pushes sent in a second.")] = 2_500,
+    seconds: Annotated[float, _some("Time to push for.")] = 20,
     server_workers: Annotated[
         int, Parameter(help="Processes of the server; 0: as many as the devices need.")
     ] = 0,
@@ -197,9 +260,9 @@ def _simulate(
     devices: Annotated[
         tuple[int, ...], Parameter(help="Devices of the whole cluster. Repeatable.")
     ] = (1_000_000, 5_000_000, 100_000_000),
-    devices_per_node: Annotated[int, Parameter(help="Devices of one process.")] = 50_000,
+    devices_per_node: Annotated[int, _some("Devices of one process.")] = 50_000,
     entries: Annotated[int, Parameter(help="Nodes that pushes come in at; 0: all.")] = 0,
-    primaries: Annotated[int, Parameter(help="Redis servers that share the registry.")] = 1,
+    primaries: Annotated[int, _some("Redis servers that share the registry.")] = 1,
     seed: Annotated[int, Parameter(help="What chance is made of.")] = 0,
     json: Annotated[Path | None, Parameter(help="File to write all figures to.")] = None,
 ) -> int:
@@ -215,18 +278,30 @@ def _report(scenario: Scenario, common: Common) -> int:
     """Run a scenario, say what came of it, and give the exit code."""
     report = None
     failures: list[BaseException] = []
+    if common.json is not None and not _writable(common.json):
+        say(f"failed: --json {common.json} cannot be written")
+        return 2
     try:
         report = trio.run(_until_signal, scenario)
-    except* (Failed, httpx.HTTPError) as group:
+    except* (Failed, PushError, httpx.HTTPError) as group:
         failures = list(_leaves(group))
     for failure in failures:
-        say(f"failed: {type(failure).__name__}: {failure}")
+        kind = "" if isinstance(failure, Failed) else f"{type(failure).__name__}: "
+        say(f"failed: {kind}{failure}")
+    if failures:
+        return 2
     if report is None:
-        return 2 if failures else 130
+        say("interrupted")
+        return 130
     print_report(report, Console())
     if common.json is not None:
         common.json.write_bytes(orjson.dumps(as_json(report), option=orjson.OPT_INDENT_2))
     return 0 if report.ok else 1
+
+
+def _writable(file: Path) -> bool:
+    """Whether the report can be written: to be known before the hour that it takes."""
+    return not file.is_dir() and os.access(file if file.exists() else file.parent, os.W_OK)
 
 
 def _leaves(group: BaseExceptionGroup[Exception]) -> Iterator[BaseException]:
@@ -254,5 +329,13 @@ async def _cancel_on_signal(signals: AsyncIterator[int], scope: trio.CancelScope
     scope.cancel()
 
 
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the scenario that `arguments` (of the process, if None) ask for; its exit code."""
+    code = 2
+    with suppress(CycloptsError):  # which has been told
+        code = app(arguments, exit_on_error=False) or 0
+    return code
+
+
 if __name__ == "__main__":
-    sys.exit(app())
+    sys.exit(main())

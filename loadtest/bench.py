@@ -41,9 +41,12 @@ class Subject:
 async def interleaved(subjects: Sequence[Subject], plan: Plan) -> Measured:
     """Measure each subject that is wanted and installed `plan.rounds` times.
 
-    Raises Failed, alone or in a group, when a measurement cannot be taken.
+    Raises Failed, alone or in a group, when a measurement cannot be taken, or none is wanted.
     """
     wanted = [it for it in subjects if plan.wants(it.name)]
+    if not wanted:
+        names = ", ".join(it.name for it in subjects)
+        raise Failed(f"--only leaves nobody to measure of: {names}")
     measured = Measured(skipped={it.name: f"needs {it.missing}" for it in wanted if it.missing})
     for number in range(1, plan.rounds + 1):
         for subject in wanted:

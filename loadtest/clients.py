@@ -1,9 +1,10 @@
 """A crowd of devices as cheap as they can be: one process, one epoll, a socket each.
 
 Run as `python -m loadtest.clients HOST PORT PATH DEVICES TRANSPORT`, PATH with `{token}` in it
-and TRANSPORT sse or ws, by `loadtest.crowd`. Says in JSON lines when all are connected
-(`connected`) and, told `expect N` on standard input, when N events have come in since the start
-(`received`). Ends when standard input does; connections are then reset, so that no port lingers.
+and TRANSPORT sse, ws, or ws-acks (which acknowledges all that it gets), by `loadtest.crowd`. Says
+in JSON lines when all are connected (`connected`) and, told `expect N` on standard input, when N
+events have come in since the start (`received`). Ends when standard input does; connections are
+then reset, so that no port lingers.
 """
 
 from __future__ import annotations
@@ -18,20 +19,20 @@ import sys
 import time
 from typing import Final
 
-from loadtest.frames import PONG, MessageCounter
+from loadtest.frames import MessageCounter
 
 #: devices whose answer is still awaited: keeps the server busy, well within any backlog
-_CONNECTING: Final = 256
-_RECEIVE_BYTES: Final = 65536
-_RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
+CONNECTING: Final = 256
+RECEIVE_BYTES: Final = 65536
+RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 #: by transport, a request and how it is answered when all is well
-_REQUESTS: Final = {
+REQUESTS: Final = {
     "sse": b"GET %b HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n",
     "ws": b"GET %b HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n",
 }
-_ANSWERS: Final = {"sse": b"HTTP/1.1 200", "ws": b"HTTP/1.1 101"}
-_HEAD_END: Final = b"\r\n\r\n"
+ANSWERS: Final = {"sse": b"HTTP/1.1 200", "ws": b"HTTP/1.1 101"}
+HEAD_END: Final = b"\r\n\r\n"
 
 
 def token_of(number: int) -> str:
@@ -48,14 +49,14 @@ class EventCounter:
         #: per stream, the line that its last read broke off in; nearly always none
         self._torn: dict[int, bytes] = {}
 
-    def feed(self, stream: int, data: bytes) -> bool:
+    def feed(self, stream: int, data: bytes) -> bytes:
         """Take in bytes of a stream; to none of them an answer is due."""
         self.bytes += len(data)
         whole, newline, rest = (self._torn.pop(stream, b"") + data).rpartition(b"\n")
         self.events += (whole + newline).count(b"data: ")
         if rest:
             self._torn[stream] = rest
-        return False
+        return b""
 
 
 class Crowd:
@@ -64,12 +65,13 @@ class Crowd:
     def __init__(self, address: tuple[str, int], path: str, transport: str) -> None:
         self._address = address
         self._path = path
-        self._request = _REQUESTS[transport]
-        self._answer = _ANSWERS[transport]
+        kind, _, acks = transport.partition("-")
+        self._request = REQUESTS[kind]
+        self._answer = ANSWERS[kind]
         self._sockets: dict[int, socket.socket] = {}
         #: what has come of the answers that are not yet whole
         self._heads: dict[int, bytes] = {}
-        self._counter = MessageCounter() if transport == "ws" else EventCounter()
+        self._counter = MessageCounter(acks=bool(acks)) if kind == "ws" else EventCounter()
         self._epoll = select.epoll()
 
     def connect(self, devices: int) -> None:
@@ -77,7 +79,7 @@ class Crowd:
         started_s = time.monotonic()
         tokens = map(token_of, range(devices))
         while True:
-            for token in itertools.islice(tokens, _CONNECTING - len(self._heads)):
+            for token in itertools.islice(tokens, CONNECTING - len(self._heads)):
                 self._open(token)
             if not self._heads:
                 break
@@ -105,7 +107,7 @@ class Crowd:
     def _open(self, token: str) -> None:
         device = socket.create_connection(self._address, timeout=10)
         device.setblocking(False)
-        device.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        device.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
         device.send(self._request % self._path.format(token=token).encode())
         self._sockets[device.fileno()] = device
         self._heads[device.fileno()] = b""
@@ -113,24 +115,28 @@ class Crowd:
 
     def _read(self, fd: int) -> None:
         try:
-            data = self._sockets[fd].recv(_RECEIVE_BYTES)
+            data = self._sockets[fd].recv(RECEIVE_BYTES)
         except ConnectionError:
             data = b""
         if not data:
             self._drop(fd)
         elif fd in self._heads:
             self._take_head(fd, self._heads.pop(fd) + data)
-        elif self._counter.feed(fd, data):
-            self._sockets[fd].send(PONG)
+        else:
+            self._hear(fd, data)
 
     def _take_head(self, fd: int, data: bytes) -> None:
-        head, end, body = data.partition(_HEAD_END)
+        head, end, body = data.partition(HEAD_END)
         if not end:
             self._heads[fd] = data
         elif not head.startswith(self._answer):
             self._drop(fd)
         elif body:
-            self._counter.feed(fd, body)
+            self._hear(fd, body)
+
+    def _hear(self, fd: int, data: bytes) -> None:
+        if answer := self._counter.feed(fd, data):
+            self._sockets[fd].send(answer)
 
     def _drop(self, fd: int) -> None:
         self._heads.pop(fd, None)

@@ -99,17 +99,32 @@ class Report:
 
 def print_report(report: Report, console: Console) -> None:
     """The table, the bounds with their verdicts, and what was left out."""
-    table = Table(title=_title(report), title_justify="left")
-    table.add_column("", no_wrap=True)
-    for column in report.columns:
-        table.add_column(column.title, justify="right")
-    for subject in report.measured.samples:
-        table.add_row(subject, *(_cell(report.measured, subject, it) for it in report.columns))
-    console.print(table)
+    console.print(_title(report), soft_wrap=True, highlight=False)
+    console.print(_table(report))
     for bound in report.bounds:
-        console.print(_line(bound))
+        console.print(_line(bound), soft_wrap=True)
     for subject, why in report.measured.skipped.items():
-        console.print(f"skipped {subject}: {escape(why)}")
+        console.print(f"skipped {subject}: {escape(why)}", soft_wrap=True)
+
+
+def _table(report: Report) -> Table:
+    """Subjects by metrics. What there is more of stands in rows: a row too many is no harm."""
+    subjects = list(report.measured.samples)
+    cells = [
+        [it.title, *(_cell(report.measured, subject, it) for subject in subjects)]
+        for it in report.columns
+    ]
+    rows = [["", *subjects], *cells]
+    if len(subjects) >= len(report.columns):
+        rows = [list(row) for row in zip(*rows, strict=True)]
+    head, *body = rows
+    table = Table()
+    table.add_column("", no_wrap=True)
+    for title in head[1:]:
+        table.add_column(title, justify="right")
+    for row in body:
+        table.add_row(*row)
+    return table
 
 
 def _title(report: Report) -> str:
@@ -123,13 +138,12 @@ def _cell(measured: Measured, subject: str, column: Column) -> str:
 
 
 def _line(bound: Bound) -> str:
-    figure = "" if isnan(bound.figure) else f"{_number(bound.figure)} "
     aim = "" if bound.aim is None else f", aim {_number(bound.aim)}"
+    asked = f"({bound.kind} {_number(bound.limit)}{aim})"
+    if isnan(bound.figure):
+        return f"{bound.what}: {bound.verdict} {asked}"
     colour = "red" if bound.verdict == "miss" else "green"
-    return (
-        f"{bound.what}: {figure}({bound.kind} {_number(bound.limit)}{aim}) "
-        f"[{colour}]{bound.verdict}[/]"
-    )
+    return f"{bound.what}: {_number(bound.figure)} {asked} [{colour}]{bound.verdict}[/]"
 
 
 def _number(value: float) -> str:

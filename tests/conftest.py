@@ -1,6 +1,4 @@
-"""What every test may use: the marker `needs`, and hypothesis without a deadline.
-
-Tests that have a parameter `transport` can be run over one of them: `pytest --transport ws`.
+"""What every test may use: the marker `needs`, `--transport`, hypothesis without a deadline.
 
     @pytest.mark.needs("curl", "h2load")
     def test_…(tool): subprocess.run([tool("curl"), …])
@@ -69,32 +67,11 @@ def find_tool(name: str) -> str | None:
     return None
 
 
-#: transports that the end-to-end tests run over one after the other, a tox environment each
-TRANSPORTS = ("sse", "ws")
-
-
 def pytest_addoption(parser: pytest.Parser) -> None:
+    # here and not in tests/e2e: options have to be known before folders are looked into
     parser.addoption(
-        "--transport",
-        choices=(*TRANSPORTS, "none"),
-        help="run only the tests over this transport; none: only those that are over neither",
+        "--transport", choices=("sse", "ws"), help="the only transport of tests/e2e; else both"
     )
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    wanted = config.getoption("transport")
-    if wanted is None:
-        return
-    others = [item for item in items if transport_of(item) != wanted]
-    config.hook.pytest_deselected(items=others)
-    items[:] = [item for item in items if transport_of(item) == wanted]
-
-
-def transport_of(item: pytest.Item) -> str:
-    """The transport that a test is parametrized with; "none" for any other test."""
-    callspec = getattr(item, "callspec", None)
-    transport = None if callspec is None else callspec.params.get("transport")
-    return transport if transport in TRANSPORTS else "none"
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -82,31 +82,3 @@ def test_ci_installs_every_tool() -> None:
         command = tool.install.removeprefix("apt install ")
         for word in [command] if command.startswith("npm") else command.split():
             assert re.search(rf"(?<!\w){re.escape(word)}(?!\w)", script), f"{name}: {word}"
-
-
-OVER_BOTH = """
-import pytest
-
-@pytest.mark.parametrize("transport", ["sse", "ws", "mixed"])
-def test_end_to_end(transport): ...
-
-def test_another(): ...
-"""
-
-
-@pytest.mark.parametrize(
-    ("options", "run"),
-    [
-        ([], ["sse", "ws", "mixed", "another"]),
-        (["--transport", "sse"], ["sse"]),
-        (["--transport", "ws"], ["ws"]),
-        (["--transport", "none"], ["mixed", "another"]),
-    ],
-)
-def test_over_one_transport(pytester: pytest.Pytester, options: list[str], run: list[str]) -> None:
-    pytester.makeconftest((ROOT / "tests/conftest.py").read_text())
-    pytester.makepyfile(OVER_BOTH)
-    result = pytester.runpytest_inprocess("-v", *options)
-    result.assert_outcomes(passed=len(run), deselected=4 - len(run))
-    found = re.findall(r"::test_(?:end_to_end\[)?(\w+)", result.stdout.str())
-    assert found == run

@@ -163,7 +163,7 @@ class Server:
         """Serve until cancelled, or until `drain` is through."""
         with self._core:
             async with trio.open_nursery() as core:
-                await core.start(self.node.router.run, self.node.push_channel.receive_end)
+                await core.start(self.node.router.run, self.node.push_channel)
                 core.start_soon(self._heartbeat.run)
                 core.start_soon(self._front.watch_visitors)
                 core.start_soon(self._expiry.run)

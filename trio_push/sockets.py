@@ -54,11 +54,11 @@ def listen(host: str, port: int, *, backlog: int = 65_535) -> socket.socket:
 
 
 async def receive_some(sock: socket.socket, size: int = 65_536) -> bytes:
-    """What has arrived, b"" at the end. Raises OSError.
-
-    A checkpoint, except over TLS when there is something already.
-    """
-    if not isinstance(sock, ssl.SSLSocket):
+    """What has arrived, b"" at the end. Raises OSError. A checkpoint."""
+    if isinstance(sock, ssl.SSLSocket):
+        # TLS may have read more than it gave us: then there is nothing to wait for.
+        await trio.lowlevel.checkpoint()
+    else:
         # A request is hardly ever there before its peer has our answer to the last one: to
         # try first would be a system call for nothing, each time.
         await trio.lowlevel.wait_readable(sock)

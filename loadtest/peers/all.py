@@ -5,12 +5,12 @@ from loadtest.peers.go import GO, GO_HIJACKED
 from loadtest.peers.nginx import NGINX
 from loadtest.peers.ours import OURS, OURS_WS
 from loadtest.peers.quart import QUART
-from loadtest.peers.websocket import TRIO_WEBSOCKET
+from loadtest.peers.websocket import TRIO_WEBSOCKET, WEBSOCKETS
 
 #: hold devices, by transport
 DEVICE_PLANE = {
     "sse": (OURS, BARE_SSE, GO, GO_HIJACKED, NGINX, QUART),
-    "ws": (OURS_WS, BARE_WS, TRIO_WEBSOCKET),
+    "ws": (OURS_WS, BARE_WS, TRIO_WEBSOCKET, WEBSOCKETS),
 }
 #: hold devices, and answer a push as APNs does (200; Nchan says 201 or 202), by transport
 WHOLE_WAY = {"sse": (OURS, BARE_SSE, GO, GO_HIJACKED), "ws": (OURS_WS, BARE_WS)}

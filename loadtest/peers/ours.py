@@ -32,5 +32,11 @@ async def _broadcast(api: Address, text: str) -> None:
     await post(api, "/v1/push", request, "application/json")
 
 
-OURS = Peer("trio-push", serve)
-OURS_WS = over_websocket(OURS)
+def ours(transport: str, *flags: str) -> Peer:
+    """Our server with these settings."""
+    peer = Peer("trio-push", partial(serve, *flags))
+    return over_websocket(peer) if transport == "ws" else peer
+
+
+OURS = ours("sse")
+OURS_WS = ours("ws")

@@ -10,11 +10,16 @@ import json
 import logging
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from functools import partial
-from typing import Final
+from http import HTTPStatus
+from typing import Any, Final
 
+import h11
+import hypercorn.protocol
 import trio
 from hypercorn.config import Config
+from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.trio import serve
 from quart import Response, request
 from quart_trio import QuartTrio
@@ -65,8 +70,22 @@ def _offer(mailbox: trio.MemorySendChannel[bytes], event: bytes) -> None:
         mailbox.send_nowait(event)
 
 
+class _NamedStatus(H11Protocol):
+    """Names the status of an answer, for h2load.
+
+    Hypercorn leaves the reason phrase out, as it may (RFC 9112, section 4). The parser of h2load
+    then reports no status at all, and h2load counts every answer as failed.
+    """
+
+    async def _send_h11_event(self, event: Any) -> None:
+        if isinstance(event, h11.Response):
+            event = replace(event, reason=HTTPStatus(event.status_code).phrase.encode())
+        await super()._send_h11_event(event)
+
+
 async def main() -> None:
     logging.disable()
+    hypercorn.protocol.H11Protocol = _NamedStatus  # type: ignore[attr-defined]
     config = Config()
     config.bind = ["127.0.0.1:0"]
     config.backlog = 4096

@@ -39,11 +39,11 @@ _BARE: Final = "bare heap, bare tasks"
 _TOKEN: Final = f"{0:064x}"
 
 _COLUMNS = (
-    Column("bytes", "B/push"),
-    Column("held_per_s", "pushes/s in"),
-    Column("p50_ms", "late p50, ms", 2),
-    Column("p99_ms", "p99, ms", 2),
-    Column("max_ms", "max, ms", 2),
+    Column("bytes", "memory, B/push"),
+    Column("held_per_s", "pushes taken in, 1/s"),
+    Column("p50_ms", "late: p50, ms", 2),
+    Column("p99_ms", "late: p99, ms", 2),
+    Column("max_ms", "late: longest, ms", 2),
 )
 
 

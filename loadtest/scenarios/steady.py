@@ -26,12 +26,12 @@ _RAMP: Final = 1000
 _GRACE_S: Final = 120
 
 _COLUMNS = (
-    Column("accepted", "pushes"),
+    Column("accepted", "pushes accepted"),
     Column("lost", "lost"),
-    Column("p50_ms", "p50, ms", 1),
-    Column("p99_ms", "p99, ms", 1),
-    Column("max_ms", "max, ms", 1),
-    Column("cpu_percent", "CPU, %"),
+    Column("p50_ms", "latency: p50, ms", 1),
+    Column("p99_ms", "latency: p99, ms", 1),
+    Column("max_ms", "latency: longest, ms", 1),
+    Column("cpu_percent", "server CPU, %"),
     Column("ratio", "CPU × bare", 2),
 )
 

@@ -89,7 +89,7 @@ async def serving(node: Node) -> AsyncIterator[Running]:
         ended.set()
 
     async with trio.open_nursery() as nursery:
-        await nursery.start(node.router.run, node.push_channel.receive_end)
+        await nursery.start(node.router.run, node.push_channel)
         await nursery.start(serve)
         yield Running(node, host, port, shutdown, ended)
         shutdown.set()

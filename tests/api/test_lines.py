@@ -27,7 +27,7 @@ async def push(pusher: Pusher, *lines: bytes | None) -> list[dict[str, Any]]:
 @pytest.fixture
 async def node(nursery: trio.Nursery) -> Node:
     node = make_node(ServeSettings(store_total=1000))
-    await nursery.start(node.router.run, node.push_channel.receive_end)
+    await nursery.start(node.router.run, node.push_channel)
     return node
 
 

@@ -54,7 +54,7 @@ class World:
     async def _live(self, task_status: trio.TaskStatus[trio.CancelScope]) -> None:
         with trio.CancelScope() as life:
             async with trio.open_nursery() as nursery:
-                await nursery.start(self.router.run, self.node.push_channel.receive_end)
+                await nursery.start(self.router.run, self.node.push_channel)
                 task_status.started(life)
 
     async def kill(self) -> None:

@@ -97,7 +97,7 @@ async def test_cut_exactly_after_the_write_timeout(autojump_clock: MockClock, no
     await trio.sleep(0.002)
     assert device.closed
     assert len(node.directory) == 0
-    assert node.router.delivery.cut_slow == 1
+    assert node.router.delivery.dismissed["too_slow"] == 1
     assert node.ledger.counts[State.DROPPED_DEVICE_TOO_SLOW] == 1
     assert Device(node).events == [b"kept", b"kept too"]
 

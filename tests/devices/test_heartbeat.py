@@ -77,7 +77,7 @@ async def test_a_stalled_device_is_cut_after_the_write_timeout(
     assert not device.closed
     await trio.sleep(2)
     assert device.closed
-    assert node.router.delivery.cut_slow == 1
+    assert node.router.delivery.dismissed["too_slow"] == 1
 
 
 async def test_what_waits_is_not_interrupted(

@@ -228,7 +228,7 @@ async def test_who_was_expelled_is_counted(
     transport = WebSocketTransport(node.router.delivery)
     for sent in (b"\x81\x01x", b"\x83\x80abcd", b"\x82\x80abcd"):
         connect(transport=transport).say(sent)
-    assert transport.expelled == {"protocol_error": 2, "unsupported_data": 1}
+    assert node.router.delivery.dismissed == {"protocol_error": 2, "unsupported_data": 1}
 
 
 async def test_nothing_is_acted_on_after_a_fault(
@@ -391,7 +391,7 @@ async def test_one_that_asks_on_and_takes_no_answer_is_cut(
     for _ in range(2):
         narrow._transport.heard(narrow, b"\x89\xfd\0\0\0\0" + b"p" * 125)
     assert narrow.closed
-    assert node.router.delivery.cut_slow == 1
+    assert node.router.delivery.dismissed["too_slow"] == 1
 
 
 async def test_a_slow_device_gets_no_close_frame_into_the_middle_of_an_event(

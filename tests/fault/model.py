@@ -12,6 +12,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+import msgspec
+
 from trio_push.push import Push, State
 
 #: how a device takes what is written to it: everything, the beginning of it and then nothing,
@@ -92,13 +94,16 @@ class Model:
     def broadcast(self, push: Push) -> None:
         seq = self.next_seq()
         for device in list(self.devices.values()):
-            if device.dead and not device.busy:
+            own = msgspec.structs.replace(push, token=device.token)
+            if push.collapse_id is not None:
+                self.submit([own])
+            elif device.dead and not device.busy:
                 self.disconnect(device)
-                continue
-            fields = {name: getattr(push, name) for name in push.__struct_fields__}
-            entry = Entry(Push(**{**fields, "token": device.token}), seq)
-            self.entries.append(entry)
-            self.deliver(device, entry)
+                self.submit([own])
+            else:
+                entry = Entry(own, seq)
+                self.entries.append(entry)
+                self.deliver(device, entry)
 
     def recall(self, push_id: str) -> None:
         for entry in self.held_by_all():

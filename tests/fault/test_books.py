@@ -216,7 +216,7 @@ async def run(steps: Sequence[Step], *, settled: bool) -> None:
     """Do the steps to a node and to the model, and compare."""
     node = Node.make(SETTINGS, Clock(wall=lambda: T0 + trio.current_time()))
     async with trio.open_nursery() as nursery:
-        await nursery.start(node.router.run, node.push_channel.receive_end)
+        await nursery.start(node.router.run, node.push_channel)
         await trio.sleep(STEP_AT_S)
         model = Model(
             SETTINGS.write_timeout_s,

@@ -24,7 +24,7 @@ from trio_push.node import Node
 from trio_push.patience import Patience
 from trio_push.push import State
 from trio_push.router import channel
-from trio_push.router.channel import PushChannel
+from trio_push.router.channel import PushChannel, Submission
 from trio_push.watch.health import Health
 
 #: turns of the loop after which each of these is surely through
@@ -73,11 +73,15 @@ async def test_submit_while_it_waits_for_room(monkeypatch: pytest.MonkeyPatch, s
         nursery.start_soon(pushes.submit, [push(b"first")])
         await wait_all_tasks_blocked()
         assert not await cancel_after(steps, pushes.submit, [push(b"second")])
-        submission = pushes.receive_end.receive_nowait()
-        assert [p.payload for p in submission.pushes] == [b"first"]
-        with pytest.raises(trio.WouldBlock):
-            pushes.receive_end.receive_nowait()
-        submission.settle([State.STORED])
+        routed: list[bytes] = []
+
+        def route(submission: Submission) -> None:
+            routed.extend(push.payload for push in submission.pushes)
+            submission.settle([State.STORED])
+
+        pushes.close()
+        await pushes.serve(route)
+        assert routed == [b"first"]
 
 
 async def test_submit_that_waits_for_room_when_the_channel_is_closed(
@@ -100,8 +104,7 @@ async def test_submit_that_waits_for_room_when_the_channel_is_closed(
         pushes.close()
         await wait_all_tasks_blocked()
         assert outcomes == ["Shutdown"]
-        async for submission in pushes.receive_end:
-            submission.settle([State.STORED])
+        await pushes.serve(lambda submission: submission.settle([State.STORED]))
     assert outcomes == ["Shutdown", [State.STORED]]
 
 
@@ -130,7 +133,7 @@ async def test_the_router_with_its_drains_and_timers(
 
     async def run() -> None:
         async with trio.open_nursery() as nursery:
-            await nursery.start(node.router.run, node.push_channel.receive_end)
+            await nursery.start(node.router.run, node.push_channel)
             node.router.attach(device)
             nursery.start_soon(
                 node.push_channel.submit,

@@ -68,7 +68,11 @@ async def read_events(peer: Peer, into: list[Event]) -> None:
 async def test_sigterm_under_load() -> None:
     """A device and a provider that do not read, and one amid a request, hold nothing up."""
     seen: list[Event] = []
-    async with bounded(), serve("--drain", "1s") as server, AsyncExitStack() as stack:
+    async with (
+        bounded(),
+        serve("--drain", "1s", "--write-timeout", "60s") as server,
+        AsyncExitStack() as stack,
+    ):
 
         async def connect(*, small_buffers: bool = False) -> Peer:
             peer = Peer.connected(server.url, small_buffers=small_buffers)
@@ -92,9 +96,8 @@ async def test_sigterm_under_load() -> None:
             server.terminate()
             code, took_s = await server.ended()
         assert code == 0
-        assert (
-            1 <= took_s < 1 + 1 + 2
-        )  # the drain time, what providers get beyond it, a busy machine
+        # the drain time at least; waiting for who is stalled would take the write timeout
+        assert 1 <= took_s < 20
         assert all(RETRY_MS[0] <= (device.retry_ms or 0) <= RETRY_MS[1] for device in devices)
         seen += await stalled.events(may_be_reset=True)
         check_books(load, Counter(event.data.encode() for event in seen), server)
@@ -125,7 +128,7 @@ async def test_a_second_sigterm_ends_it_at_once() -> None:
         server.terminate()
         code, took_s = await server.ended()
         assert code == 0
-        assert took_s < 5
+        assert took_s < 20
         assert server.log[-1]["event"] == "stopped"
 
 
@@ -134,4 +137,4 @@ async def test_idle_server_stops_at_once() -> None:
         server.terminate()
         code, took_s = await server.ended()
         assert (code, server.log[-1]["accepted"]) == (0, 0)
-        assert took_s < 5
+        assert took_s < 20

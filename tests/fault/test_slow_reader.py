@@ -77,7 +77,7 @@ async def test_a_device_that_stops_reading_is_cut_and_loses_nothing(
             rest = await take(returned, COUNT + 1 - len(first))
         assert first
         assert first + rest == list(range(COUNT + 1))
-        assert server.node.router.delivery.cut_slow == 1
+        assert server.node.router.delivery.dismissed["too_slow"] == 1
 
 
 @pytest.mark.parametrize("over_tls", [False, True], ids=["plain", "tls"])
@@ -97,7 +97,7 @@ async def test_a_device_that_reads_slowly_is_kept(
             mock_clock.jump(9)
             read += await take(slow, COUNT // 10)
         assert read == list(range(COUNT))
-        assert server.node.router.delivery.cut_slow == 0
+        assert server.node.router.delivery.dismissed["too_slow"] == 0
 
 
 async def test_the_newer_connection_of_a_stalled_device_gets_what_waits() -> None:

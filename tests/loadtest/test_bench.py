@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from loadtest.bench import Plan, Subject, interleaved
+from loadtest.child import Failed
 
 
 @pytest.fixture
@@ -44,10 +45,14 @@ async def test_what_is_missing_is_skipped_with_the_command_that_installs_it(subj
         ((), ["ours", "bare h2"]),
         (("bare",), ["bare h2"]),
         (("bare", "our"), ["ours", "bare h2"]),
-        (("none",), []),
     ],
 )
 async def test_only_some(subjects, order, only, expected):
     measured = await interleaved(subjects, Plan(1, only))
     assert order == expected
     assert measured.skipped == {} or not only
+
+
+async def test_somebody_is_to_be_measured(subjects):
+    with pytest.raises(Failed, match="ours, bare h2, nginx"):
+        await interleaved(subjects, Plan(1, ("none",)))

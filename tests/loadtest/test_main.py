@@ -9,7 +9,7 @@ import orjson
 import pytest
 import trio
 
-from loadtest.__main__ import Common, _report, app
+from loadtest.__main__ import Common, _report, app, main
 from loadtest.child import Failed
 from loadtest.report import Bound, Measured, Report
 
@@ -50,12 +50,51 @@ def test_a_signal_ends_the_run_after_cleaning_up(number):
     assert ended == [True]
 
 
-@pytest.mark.parametrize("name", ["idle", "connect", "fanout", "intake", "delay", "steady"])
+SCENARIOS = ["idle", "connect", "fanout", "acks", "intake", "delay", "steady", "storm", "resume"]
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
 def test_every_scenario_has_help(capsys, name):
     app([name, "--help"])
     assert "--rounds" in capsys.readouterr().out
 
 
-def test_scale_has_help(capsys):
-    app(["scale", "--help"])
-    assert "--resume" in capsys.readouterr().out
+#: those that have no rounds, and no peers
+LONE = {"scale": "--resume", "simulate": "--primaries"}
+
+
+@pytest.mark.parametrize("name", LONE)
+def test_those_without_rounds_have_help(capsys, name):
+    app([name, "--help"])
+    assert LONE[name] in capsys.readouterr().out
+
+
+def test_every_scenario_is_known():
+    assert {name for name in app if not name.startswith("-")} == {*SCENARIOS, *LONE}
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["idle", "--devices", "0"], "1 to"),
+        (["idle", "--devices", "999999999"], "ulimit"),
+        (["connect", "--rounds", "0"], "1"),
+        (["fanout", "--transport", "carrier-pigeon"], "carrier-pigeon"),
+        (["idle", "--only", "nobody"], "bare trio"),
+        (["scale", "--devices", "0"], "1"),
+        (["simulate", "--json", "/no/such/folder/file"], "/no/such/folder/file"),
+        (["idle", "--json", "/no/such/folder/file"], "/no/such/folder/file"),
+    ],
+)
+def test_what_cannot_be_is_said_at_once_and_is_exit_code_two(capsys, flags, said):
+    assert main(flags) == 2
+    output = capsys.readouterr()
+    assert said in output.out + output.err
+
+
+def test_a_scenario_from_flags_to_report(capsys, tmp_path):
+    file = tmp_path / "report.json"
+    flags = ["connect", "--devices", "5", "--rounds", "1", "--only", "bare", "--json", str(file)]
+    assert main(flags) == 0
+    assert "bare trio" in capsys.readouterr().out
+    assert orjson.loads(file.read_bytes())["medians"]["bare trio"]["devices"] == 5

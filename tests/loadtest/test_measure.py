@@ -14,6 +14,7 @@ from loadtest.measure import (
     cpu_s,
     family,
     kernel_bytes,
+    open_files,
     percentile,
     pss_bytes,
     usage,
@@ -60,6 +61,13 @@ def test_memory_that_is_touched_shows():
     before = usage(os.getpid())
     block = b"x" * 50_000_000
     assert pss_bytes(os.getpid()) - before.pss_bytes == pytest.approx(len(block), rel=0.1)
+
+
+def test_files_are_counted():
+    own = os.getpid()
+    before = open_files(own)
+    with open(os.devnull), open(os.devnull):
+        assert open_files(own) == before + 2
 
 
 def test_the_kernel_uses_memory():

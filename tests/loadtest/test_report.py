@@ -100,6 +100,14 @@ def test_the_table_shows_figures_bounds_and_what_was_skipped(measured):
     assert "skipped absent: needs apt install [absent]" in text
 
 
+def test_metrics_stand_in_rows_where_there_are_more_of_them(measured):
+    del measured.samples["bare"]
+    page = io.StringIO()
+    print_report(make_report(measured), Console(file=page, width=30))
+    rows = [[cell.strip() for cell in line.split("│")] for line in page.getvalue().splitlines()]
+    assert ["", "CPU, µs", "12.0", ""] in rows
+
+
 def test_json_has_medians_samples_and_verdicts(measured):
     report = make_report(measured, Bound("it", nan, "at most", 2.0))
     values = orjson.loads(orjson.dumps(as_json(report)))

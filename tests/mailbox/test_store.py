@@ -144,6 +144,9 @@ class StoreMachine(RuleBasedStateMachine):
         for push_id in "1", "2", "3", "other":
             expected = {held for held in model if held.push.id == push_id}
             assert set(store.with_id(push_id)) == expected
+            for token in TOKENS:
+                mine = {held for held in expected if held.push.token == token}
+                assert set(store.of_with_id(token, push_id)) == mine
 
     def teardown(self) -> None:
         """Nothing is left behind when all is taken out."""

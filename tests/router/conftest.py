@@ -24,7 +24,7 @@ async def node(
     """A node whose router runs, on a wall clock that follows the mock clock; books checked."""
     start = trio.current_time()
     node = Node.make(settings, Clock(wall=lambda: T0 + trio.current_time() - start))
-    await nursery.start(node.router.run, node.push_channel.receive_end)
+    await nursery.start(node.router.run, node.push_channel)
     yield node
     books = node.ledger.snapshot(node.router.held())
     assert books["balanced"], books

@@ -10,6 +10,7 @@ from tests.fakes import T0, FakeDevice, push
 from trio_push.errors import Refusal
 from trio_push.node import Node
 from trio_push.push import NOW_OR_NEVER, Push, State
+from trio_push.router.channel import SLICE
 
 
 async def submit(node: Node, *pushes: Push) -> list[State]:
@@ -165,13 +166,47 @@ async def test_broadcast(autojump_clock: MockClock, node: Node) -> None:
     attach(node, slow := FakeDevice("ffff", room=0))
     await submit(node, push(b"queued", token="ffff"))
     counts = await node.router.broadcast(push(b"all", token=""))
-    assert counts == {State.DELIVERED_LIVE: 248, State.IN_FLIGHT: 1, State.QUEUED: 1}
+    assert counts == {
+        State.DELIVERED_LIVE: 248,
+        State.STORED: 1,
+        State.IN_FLIGHT: 1,
+        State.QUEUED: 1,
+    }
     for device in (slow, devices[4]):
         device.make_room(None)
     await wait_all_tasks_blocked()
     assert slow.events == [b"queued", b"all"]
     assert all(device.events == [b"all"] for device in devices if not device.gone)
     assert len(node.directory) == 250
+
+
+async def test_broadcast_reaches_a_device_that_comes_back_meanwhile(
+    autojump_clock: MockClock, node: Node
+) -> None:
+    tokens = [f"{n:04x}" for n in range(3 * SLICE)]
+    for token in tokens:
+        attach(node, FakeDevice(token))
+    back: list[FakeDevice] = []
+
+    async def come_back() -> None:
+        # one that was written to already, and one that was not yet
+        back.extend(attach(node, FakeDevice(token)) for token in (tokens[0], tokens[-1]))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(come_back)
+        counts = await node.router.broadcast(push(b"all", token=""))
+    assert counts == {State.DELIVERED_LIVE: len(tokens)}
+    assert [device.events for device in back] == [[], [b"all"]]
+
+
+async def test_broadcast_replaces_by_collapse_id(autojump_clock: MockClock, node: Node) -> None:
+    devices = [attach(node, FakeDevice(token)) for token in ("aa", "bb")]
+    await submit(node, push(b"later", not_before=T0 + 5, collapse_id="c"))
+    counts = await node.router.broadcast(push(b"all", token="", collapse_id="c"))
+    assert counts == {State.DELIVERED_LIVE: 2}
+    await trio.sleep(10)
+    assert [device.events for device in devices] == [[b"all"], [b"all"]]
+    assert node.ledger.counts[State.COALESCED] == 1
 
 
 async def test_abandon_counts_as_lost(autojump_clock: MockClock, node: Node) -> None:

@@ -11,6 +11,7 @@ from trio_push.config import ServeSettings
 from trio_push.node import Node
 from trio_push.push import State
 from trio_push.watch.metrics import METRICS, TURN_BOUNDS, LoopTurns, Metrics
+from trio_push.wire.close_codes import TOO_SLOW
 
 
 def make_node() -> Node:
@@ -30,6 +31,7 @@ def scrape(metrics: Metrics) -> dict[tuple[str, ...], float]:
 def test_what_is_shown_is_what_is_listed() -> None:
     node = make_node()
     node.ledger.refuse("Shutdown")
+    node.router.delivery.disconnect(FakeDevice("aa"), TOO_SLOW)
     metrics = Metrics(node)
     metrics.faults["api"] += 1
     text, content_type = metrics.expose()

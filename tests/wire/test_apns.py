@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from trio_push.config import DAYS, HOURS, MAX_TTL_S
 from trio_push.errors import Refusal
+from trio_push.ids import new_id
 from trio_push.push import NOW_OR_NEVER, Push
 from trio_push.wire.apns import PushRefused, read_push
 from trio_push.wire.reasons import SERVICE_UNAVAILABLE, UNREGISTERED
@@ -27,7 +28,9 @@ def read(
     body: bytes = BODY,
     default_ttl_s: float = TTL,
 ) -> Push:
-    return read_push(method, path, headers, body, now=NOW, default_ttl_s=default_ttl_s)
+    return read_push(
+        method, path, headers, body, now=NOW, default_ttl_s=default_ttl_s, new_id=new_id
+    )
 
 
 def refusal_of(*headers: tuple[bytes, bytes], **request: bytes) -> PushRefused:

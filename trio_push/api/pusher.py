@@ -7,10 +7,9 @@ and finds out what became of it by asking again with the same id.
 
 from __future__ import annotations
 
-import uuid
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import msgspec
 import trio
@@ -25,13 +24,12 @@ from trio_push.api.requests import (
     single_token,
 )
 from trio_push.errors import Refusal
+from trio_push.ids import new_id
+from trio_push.node import Node
 from trio_push.push import Push, State
 from trio_push.router.channel import check_kept
 from trio_push.wire.reasons import SERVICE_UNAVAILABLE, SHUTDOWN
 from trio_push.wire.tokens import parse_token
-
-if TYPE_CHECKING:
-    from trio_push.node import Node
 
 #: pushes handed in at once: a few milliseconds of work, after which others get a turn
 SLICE: Final = 200
@@ -52,7 +50,7 @@ class Pusher:
         """
         if not request.ack or request.token is None:
             raise Invalid("wait=ack is for a push with a token and with ack: true", field="ack")
-        request = msgspec.structs.replace(request, id=request.id or str(uuid.uuid4()))
+        request = msgspec.structs.replace(request, id=request.id or new_id())
         router = self._node.router
         assert request.id is not None
         with router.acks.expected(request.id) as acknowledged:
@@ -112,7 +110,7 @@ class Pusher:
     def push_of(self, request: PushLine, token: str) -> Push:
         return push_of(
             request,
-            request.id or str(uuid.uuid4()),
+            request.id or new_id(),
             token,
             now=self._node.clock.wall(),
             default_ttl_s=self._node.settings.default_ttl_s,

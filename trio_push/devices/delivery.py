@@ -9,6 +9,7 @@ back to the store.
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Sequence
 
 import structlog
@@ -58,8 +59,8 @@ class Delivery:
         self._nursery: trio.Nursery | None = None
         #: connections for which something waits
         self.waiting: set[Connection] = set()
-        #: devices cut because they did not take what was written
-        self.cut_slow = 0
+        #: devices that were disconnected from this side, by the name of the close code
+        self.dismissed: Counter[str] = Counter()
         #: pushes sent again to devices that resumed
         self.replayed = 0
 
@@ -192,7 +193,6 @@ class Delivery:
                 return
 
     def _cut(self, connection: Connection) -> None:
-        self.cut_slow += 1
         log.info("device_too_slow", token=connection.token, queued=connection.queued)
         self.disconnect(connection, TOO_SLOW)
 
@@ -268,6 +268,8 @@ class Delivery:
         The device is told `why` if it takes that at once; None: it has gone, or knows.
         """
         self._directory.detach(connection)
+        if why is not None:
+            self.dismissed[why.name] += 1
         if why is not None and connection.mailbox is None:
             # With a mailbox part of an event has been sent, and nothing may follow but its rest.
             words = connection.transport.farewell(why)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 import socket
 import ssl
-from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -136,8 +135,6 @@ class WebSocketTransport:
         self._delivery = delivery
         self._hear = hear
         self._limits = limits
-        #: devices closed for what they sent, by the name of the close code
-        self.expelled: Counter[str] = Counter()
 
     def frame(self, seq: int, push: Push) -> bytes:
         return websocket.text_frame(messages.pushed(seq, push))
@@ -206,7 +203,7 @@ class WebSocketTransport:
         return FRAMES.get(type(said), 1.0) - 1.0
 
     def _expel(self, connection: WebSocketConnection, why: CloseCode, detail: str) -> None:
-        self.expelled[why.name] += 1
+        self._delivery.dismissed[why.name] += 1
         self._delivery.reply(connection, websocket.close_frame(why.code, detail))
         self._delivery.disconnect(connection)
 

@@ -7,10 +7,12 @@ for each; what a push must look like is decided by `wire.apns`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+
+import msgspec
 
 from trio_push.auth.apikey import shown_key
 from trio_push.errors import Refusal
+from trio_push.ids import new_id
 from trio_push.node import Node
 from trio_push.push import Push, State
 from trio_push.router.channel import check_kept
@@ -23,7 +25,7 @@ from trio_push.wire.reasons import INVALID_PROVIDER_TOKEN, MISSING_PROVIDER_TOKE
 RETRY_AFTER_S = 5
 
 
-class Answer(NamedTuple):
+class Answer(msgspec.Struct, frozen=True, gc=False):
     """200 with an empty body, or an error with Apple's JSON."""
 
     status: int
@@ -43,37 +45,31 @@ class ApnsIntake:
     async def answer(self, requests: Sequence[AnyRequest]) -> list[Answer]:
         """One answer per request, in order; all that are accepted are submitted together."""
         pushes: list[Push] = []
-        answers: list[Answer] = []
+        answers: list[Answer | None] = []
         now = self._node.clock.wall()
         for request in requests:
             try:
-                push = self._read(request, now)
+                pushes.append(self._read(request, now))
+                answers.append(None)
             except PushRefused as refused:
                 answers.append(self._refuse(refused, refused.apns_id))
-            else:
-                pushes.append(push)
-                answers.append(Answer(200, push.id.encode()))
-        if not pushes:
-            return answers
-        try:
-            states = iter(await self._node.push_channel.submit(pushes))
-        except Refusal as refusal:
-            return [
-                self._refuse(refusal, answer.apns_id.decode()) if answer.status == 200 else answer
-                for answer in answers
-            ]
-        return [
-            self._judge(answer, next(states)) if answer.status == 200 else answer
-            for answer in answers
-        ]
+        submitted = iter(await self._submit(pushes)) if pushes else iter(())
+        return [answer or next(submitted) for answer in answers]
 
-    def _judge(self, answer: Answer, state: State) -> Answer:
-        """The answer to a push that was submitted, now that it is known where it got to."""
+    async def _submit(self, pushes: Sequence[Push]) -> list[Answer]:
+        try:
+            states = await self._node.push_channel.submit(pushes)
+        except Refusal as refusal:
+            return [self._refuse(refusal, push.id) for push in pushes]
+        return list(map(self._judge, pushes, states))
+
+    def _judge(self, push: Push, state: State) -> Answer:
+        """The answer to a push that was submitted, by where it got to."""
         try:
             check_kept(state)
         except Refusal as refusal:
-            return self._refuse(refusal, answer.apns_id.decode())
-        return answer
+            return self._refuse(refusal, push.id)
+        return Answer(200, push.id.encode())
 
     def _read(self, request: AnyRequest, now: float) -> Push:
         push = read_push(
@@ -83,6 +79,7 @@ class ApnsIntake:
             request.body,
             now=now,
             default_ttl_s=self._default_ttl_s,
+            new_id=new_id,
         )
         try:
             self._check_key(request)

@@ -11,7 +11,6 @@ from collections.abc import Collection, Sequence
 from contextlib import closing
 
 import orjson
-import trio
 
 from trio_push.errors import ProtocolError
 from trio_push.intake.apns import Answer, ApnsIntake
@@ -75,9 +74,7 @@ class Http1Intake:
                 except ProtocolError as error:
                     await self._give_up(sock, error)
                     return None
-                device = next((r for r in requests if self._is_of_a_device(r)), None)
-                if device is not None:
-                    requests = requests[: requests.index(device)]
+                device = self._take_device(requests)
                 if requests:
                     await send_all(sock, await self._answers(requests))
                 if device is not None:
@@ -95,22 +92,28 @@ class Http1Intake:
                 data = await receive_some(sock)
         return None
 
-    def _is_of_a_device(self, request: Request) -> bool:
-        """Whether the request is for the device plane and not for intake."""
-        return request.method == b"GET" and split_target(request.target)[0] in self._device_paths
+    def _take_device(self, requests: list[Request]) -> Request | None:
+        """Take out the request that is for the device plane, and all behind it."""
+        for n, request in enumerate(requests):
+            if request.method == b"GET" and split_target(request.target)[0] in self._device_paths:
+                del requests[n:]
+                return request
+        return None
 
     async def _answers(self, requests: Sequence[Request]) -> bytes:
-        """The responses in order; pushes among the requests are submitted together.
-
-        A checkpoint: one who always has more to say must not keep the others waiting.
-        """
-        responses = [self._own_response(request) for request in requests]
-        pushes = [r for r, response in zip(requests, responses, strict=True) if response is None]
-        if not pushes:
-            await trio.lowlevel.checkpoint()
-            return b"".join(response for response in responses if response is not None)
-        answers = zip(await self._intake.answer(pushes), pushes, strict=True)
-        return b"".join([response or _render(*next(answers)) for response in responses])
+        """The responses in order; pushes that follow one another are submitted together."""
+        responses: list[bytes] = []
+        pushes: list[Request] = []
+        for request in requests:
+            own = self._own_response(request)
+            if own is None:
+                pushes.append(request)
+                continue
+            responses += map(_render, await self._intake.answer(pushes), pushes)
+            responses.append(own)
+            pushes = []
+        responses += map(_render, await self._intake.answer(pushes), pushes)
+        return b"".join(responses)
 
     def _own_response(self, request: Request) -> bytes | None:
         """The response to what is no push; None for all that is judged as one."""

@@ -131,7 +131,6 @@ class Http2Connection:
                 if self._patience.ran_out:
                     return
             self._postpone(progress=bool(events))
-            await trio.lowlevel.checkpoint()
             data = await receive_some(self.sock)
 
     def _postpone(self, *, progress: bool) -> None:

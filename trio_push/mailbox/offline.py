@@ -134,6 +134,6 @@ class Offline:
 
         Unless an older one went for it, which had been promised: then it stays in its place.
         """
-        for held in self.store.with_id(push.id):
+        for held in self.store.of_with_id(push.token, push.id):
             if held.push is push and not held.replaces:
                 self.take(held, State.LOST)

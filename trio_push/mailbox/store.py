@@ -159,6 +159,13 @@ class Store:
             return []
         return list(entry) if isinstance(entry, dict) else [entry]
 
+    def of_with_id(self, token: str, push_id: str) -> list[Held]:
+        """What is held for a token with this id, which thousands of others may share."""
+        entry = self._by_id.get(push_id)
+        if isinstance(entry, dict):
+            return [held for held in self.of(token) if held in entry]
+        return [entry] if entry is not None and entry.push.token == token else []
+
     # -- by time; a whole second at a time, so that the caller can give way in between
 
     def pop_expired(self, now: float) -> list[Held]:

@@ -25,8 +25,8 @@ class Acks:
 
     def acknowledge(self, token: str, push_id: str) -> bool:
         """The device has the push; False when nothing with that id awaits its word."""
-        held = self._offline.store.with_id(push_id)
-        return sum(self._end(each) for each in held if each.push.token == token) > 0
+        held = self._offline.store.of_with_id(token, push_id)
+        return sum(map(self._end, held)) > 0
 
     def acknowledge_until(self, token: str, seq: int) -> None:
         """The device has every event up to this number."""

@@ -1,13 +1,12 @@
 """Where a push goes, and when: held until due, written to its device, stored or let go.
 
-It takes submissions out of the push channel, all that waits at once, and settles each when
-every push of it is where the reply promises. It never waits for a device.
+It serves the push channel, and settles each submission when every push of it is where the
+reply promises. It never waits for a device.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from uuid import uuid4
 
 import msgspec.structs
 import orjson
@@ -18,6 +17,7 @@ from trio_push.config import ServeSettings
 from trio_push.devices.connection import Connection, Transport
 from trio_push.devices.delivery import Delivery, DeviceGone
 from trio_push.errors import Refusal
+from trio_push.ids import new_id
 from trio_push.mailbox.history import History, Missed
 from trio_push.mailbox.journal import Journal
 from trio_push.mailbox.offline import Offline
@@ -25,7 +25,7 @@ from trio_push.mailbox.store import Held, Store
 from trio_push.mailbox.users import Users
 from trio_push.push import MARK_READ, Numbered, Push, State
 from trio_push.router.acks import Acks
-from trio_push.router.channel import Submission
+from trio_push.router.channel import SLICE, PushChannel, Submission
 from trio_push.router.committer import Committer
 from trio_push.router.delay import Delay
 from trio_push.router.directory import Directory
@@ -36,8 +36,6 @@ from trio_push.wire.close_codes import REPLACED, UNREGISTERED
 from trio_push.wire.cursor import Cursor
 from trio_push.wire.reasons import SERVICE_UNAVAILABLE
 
-#: pushes routed, or devices written to in a broadcast, before other tasks get a turn: 2 ms
-SLICE = 200
 #: seconds after which a provider may find room again
 ROOM_RETRY_AFTER_S = 30
 
@@ -84,7 +82,7 @@ class Router:
 
     async def run(
         self,
-        submissions: trio.MemoryReceiveChannel[Submission],
+        pushes: PushChannel,
         *,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
@@ -99,30 +97,15 @@ class Router:
             await nursery.start(self.delivery.run)
             await nursery.start(self._delay.run)
             task_status.started()
-            await self._route_all(submissions)
+            await pushes.serve(self._settle)
 
-    async def _route_all(self, submissions: trio.MemoryReceiveChannel[Submission]) -> None:
-        async for submission in submissions:
-            routed = self._settle(submission)
-            # All that waits now is routed in this turn: a turn per submission would cost more
-            # than routing it.
-            while True:
-                try:
-                    routed += self._settle(submissions.receive_nowait())
-                except (trio.WouldBlock, trio.EndOfChannel):
-                    break
-                if routed >= SLICE:
-                    routed = 0
-                    await trio.lowlevel.checkpoint()
-
-    def _settle(self, submission: Submission) -> int:
+    def _settle(self, submission: Submission) -> None:
         recorded = self._journal.recorded
         outcomes = [self.route(push) for push in submission.pushes]
         if self._journal.recorded == recorded:
             submission.settle(outcomes)
         else:
             self._committer.settle(submission, outcomes)
-        return len(submission.pushes)
 
     # -- one push
 
@@ -176,7 +159,8 @@ class Router:
     async def broadcast(self, push: Push) -> Counter[State]:
         """Push to every device connected now; `push.token` does not matter.
 
-        Each of them counts as one accepted push. Cancelled, it has reached some of them.
+        Each of them counts as one accepted push, also where the device proves to be gone.
+        Cancelled, it has reached some of them.
         """
         delivered = 0
         queued: list[Push] = []
@@ -197,6 +181,13 @@ class Router:
 
         Returns to how many it was delivered; adds the pushes of those who did not take it.
         """
+
+        def route(token: str) -> None:
+            queued.append(msgspec.structs.replace(push, token=token))
+            states.append(self.route(queued[-1]))
+
+        # What each of them has waiting may be another's to replace.
+        replaces = push.collapse_id is not None
         # A number per slice, so that pushes routed between two slices keep their order.
         self._seq += 1
         everyones = Numbered(self._seq, push)
@@ -204,6 +195,9 @@ class Router:
         frames: dict[Transport, bytes] = {}
         delivered = 0
         for connection in connections:
+            if replaces:
+                route(connection.token)
+                continue
             frame = frames.get(connection.transport)
             if frame is None:
                 frame = frames[connection.transport] = connection.transport.frame(self._seq, push)
@@ -214,6 +208,7 @@ class Router:
                     taken = 0
                 except OSError:
                     self.delivery.disconnect(connection)
+                    route(connection.token)  # it may have come back
                     continue
                 if taken == len(frame):
                     delivered += 1
@@ -291,7 +286,7 @@ class Router:
         for other in others:
             self.route(
                 Push(
-                    id=str(uuid4()),
+                    id=new_id(),
                     token=other,
                     payload=payload,
                     event=MARK_READ,

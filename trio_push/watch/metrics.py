@@ -61,6 +61,18 @@ METRICS: Final = (
     ),
     MetricInfo("trio_push_devices", "gauge", ("transport",), "Devices connected."),
     MetricInfo(
+        "trio_push_dismissed_total",
+        "counter",
+        ("reason",),
+        "Devices disconnected by the server, by the name of the close code.",
+    ),
+    MetricInfo(
+        "trio_push_replayed_total",
+        "counter",
+        (),
+        "Pushes sent again to devices that came back and said what they have.",
+    ),
+    MetricInfo(
         "trio_push_faults_total",
         "counter",
         ("listener",),
@@ -161,6 +173,9 @@ class Metrics(Collector):
         yield _family("trio_push_refused_total", _labelled(ledger.refused))
         devices = Counter(each.transport.name for each in self._node.directory.connections())
         yield _family("trio_push_devices", {(name,): devices[name] for name in ("sse", "ws")})
+        delivery = self._node.router.delivery
+        yield _family("trio_push_dismissed_total", _labelled(delivery.dismissed))
+        yield _family("trio_push_replayed_total", {(): delivery.replayed})
         yield _family("trio_push_faults_total", _labelled(self.faults))
         yield self._turns()
 

@@ -13,8 +13,8 @@ those of Apple's that it leaves out. What is decided where Apple's text is silen
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from os import urandom
+from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from trio_push.config import MAX_TTL_S
@@ -58,6 +58,9 @@ _is_uuid: Final = re.compile(
 ).fullmatch
 
 
+Headers = Sequence[tuple[bytes, bytes]]
+
+
 class PushRefused(Refusal):
     """A push request breaks the rules; `apns_id` is what its response carries."""
 
@@ -79,30 +82,26 @@ class PushRefused(Refusal):
 def read_push(
     method: bytes,
     path: bytes,
-    headers: Iterable[tuple[bytes, bytes]],
+    headers: Headers,
     body: bytes,
     *,
     now: float,
     default_ttl_s: float,
+    new_id: Callable[[], str],
 ) -> Push:
     """The push that a request asks for. Names of headers come in lower case.
 
-    The id of the push is its `apns-id` letter for letter, or a new UUID. Raises PushRefused,
+    The id of the push is its `apns-id` letter for letter, or a new one. Raises PushRefused,
     which carries that id too (a bad one is not echoed: then it is a new one).
     """
-    fields: dict[bytes, bytes] = {}
-    repeated = set()
-    for name, value in headers:
-        if name in _HEADERS:
-            if name in fields:
-                repeated.add(name)
-            fields[name] = value
+    fields = dict(headers)
+    repeated = set() if len(fields) == len(headers) else _repeated(headers)
     given_id = fields.get(b"apns-id")
     bad_id = given_id and not _is_uuid(given_id)
     if given_id and not bad_id and b"apns-id" not in repeated:
         apns_id = given_id.decode("ascii")
     else:
-        apns_id = new_apns_id()
+        apns_id = new_id()
     try:
         raw_token = _token_of(path)
         if method != b"POST":
@@ -116,11 +115,10 @@ def read_push(
         raise PushRefused.of(refusal, apns_id) from None
 
 
-def new_apns_id() -> str:
-    """A random UUID (version 4), in a third of the time that uuid.uuid4() takes."""
-    digits = urandom(16).hex()
-    variant = "89ab"[int(digits[16], 16) & 3]
-    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
+def _repeated(headers: Headers) -> set[bytes]:
+    """Which of Apple's headers are there more than once."""
+    counts = Counter(name for name, _ in headers if name in _HEADERS)
+    return {name for name, count in counts.items() if count > 1}
 
 
 def _token_of(path: bytes) -> bytes:

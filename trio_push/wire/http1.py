@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from http import HTTPStatus
-from typing import NamedTuple
 
 import httptools
+import msgspec
 
 from trio_push.errors import ProtocolError
 from trio_push.wire.query import split_target
@@ -28,7 +28,7 @@ MAX_PIPELINED = 1_024
 Headers = list[tuple[bytes, bytes]]
 
 
-class Request(NamedTuple):
+class Request(msgspec.Struct, frozen=True, gc=False):
     """One whole request. Header names are lower-case, in order of arrival."""
 
     method: bytes
@@ -59,13 +59,15 @@ class RequestParser:
 
     def _begin(self) -> None:
         self._target = b""
+        #: those of the request, until they are complete; from then on trailers, which nobody reads
+        self._fields: Headers = []
         self._headers: Headers = []
         self._body: list[bytes] = []
         self._body_size = 0
         #: bytes fed since the read in which this request began, that one not counted
         self._fed = 0
         self._head_complete = False
-        self._expects_continue = False
+        self._may_wait = False
         #: whether no request is half received
         self.idle = True
 
@@ -95,7 +97,8 @@ class RequestParser:
         except httptools.HttpParserUpgrade as upgrade:
             rest = data[upgrade.args[0] :]
             if self._asks_for_websocket(self._requests[-1]):
-                self._requests[-1] = self._requests[-1]._replace(upgrade=rest)
+                request = self._requests.pop()
+                self._requests.append(msgspec.structs.replace(request, upgrade=rest))
                 return b""
             self._ignore_upgrade()
             return rest
@@ -146,10 +149,10 @@ class RequestParser:
 
     def wants_continue(self) -> bool:
         """Whether the client waits for `100 Continue` before it sends the body; asked once."""
-        wants = self._expects_continue and self._head_complete
-        if wants:
-            self._expects_continue = False
-        return wants
+        if not self._may_wait:
+            return False
+        self._may_wait = False
+        return any(n == b"expect" and v.lower() == b"100-continue" for n, v in self._headers)
 
     # -- called by httptools
 
@@ -160,15 +163,11 @@ class RequestParser:
         self._target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._head_complete:
-            return  # a trailer, after a chunked body
-        name = name.lower()
-        self._headers.append((name, value))
-        if name == b"expect" and value.lower() == b"100-continue":
-            self._expects_continue = True
+        self._fields.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
-        self._head_complete = True
+        self._head_complete = self._may_wait = True
+        self._headers, self._fields = self._fields, []
         if self._long_read and sum(len(n) + len(v) for n, v in self._headers) > MAX_HEAD:
             raise ProtocolError("request head too large", status=431)
 

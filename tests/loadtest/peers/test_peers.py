@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 
+from loadtest import h2load
 from loadtest.clients import token_of
 from loadtest.crowd import connected
 from loadtest.peers.all import DEVICE_PLANE, H2_INTAKE, HTTP1_INTAKE
@@ -14,7 +15,7 @@ from loadtest.peers.nginx import NGINX
 from loadtest.peers.ours import OURS, OURS_WS
 from loadtest.peers.peer import Peer, post
 from loadtest.peers.quart import QUART
-from loadtest.peers.websocket import TRIO_WEBSOCKET
+from loadtest.peers.websocket import TRIO_WEBSOCKET, WEBSOCKETS
 
 needs_go = pytest.mark.needs("go")
 needs_nchan = pytest.mark.needs("nginx", "nchan")
@@ -28,7 +29,11 @@ PEERS = [
     pytest.param(OURS_WS, id="ours-ws"),
     pytest.param(BARE_WS, id="bare-ws"),
 ]
-HOLDERS = [*PEERS, pytest.param(TRIO_WEBSOCKET, id="trio-websocket")]
+HOLDERS = [
+    *PEERS,
+    pytest.param(TRIO_WEBSOCKET, id="trio-websocket"),
+    pytest.param(WEBSOCKETS, id="websockets"),
+]
 DEVICES = 5
 
 
@@ -58,6 +63,17 @@ async def test_a_push_to_one(peer):
                 path = f"/3/device/{token_of(device)}"
                 await post(server.wire, path, b'{"mdm":"x"}', "application/json")
             await crowd.received()
+
+
+@pytest.mark.needs("h2load")
+@pytest.mark.parametrize("peer", PEERS[:6])
+async def test_the_load_generator_is_content(peer):
+    with trio.fail_after(60):
+        async with peer.serve() as server:
+            if peer in HTTP1_INTAKE:
+                assert (await h2load.http1(server.wire, 1)).pushes > 10
+            if peer in H2_INTAKE:
+                assert (await h2load.h2(server.h2, 1)).pushes > 10
 
 
 def test_a_crowd_is_no_larger_than_the_peer_can_be_expected_to_hold():

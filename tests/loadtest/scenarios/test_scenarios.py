@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
+import trio
 
 from loadtest.bench import Plan
-from loadtest.scenarios import connect, delay, fanout, hold, idle, intake, steady, storm
+from loadtest.scenarios import (
+    acks,
+    connect,
+    delay,
+    fanout,
+    hold,
+    idle,
+    intake,
+    resume,
+    steady,
+    storm,
+)
 
 BARE = Plan(1, ("bare",))
 
@@ -38,6 +52,16 @@ async def test_fanout(transport):
     assert 1 < report.measured.figure("bare trio", "delivery_us") < 100_000
     assert report.measured.figure("bare trio", "bytes") > 100
     assert report.measured.figure("bare trio", "wall_ms") > 0
+
+
+async def test_acks():
+    report = await acks.run(20, 3, Plan(1))
+    figure = report.measured.figure
+    for subject in ("trio-push", "bare trio"):
+        assert figure(subject, "round_trips") == 60
+        assert figure(subject, "cpu_us") > 1
+    assert figure("trio-push", "unacknowledged") == 0
+    assert figure("trio-push", "balanced") == 1
 
 
 @pytest.mark.needs("h2load")
@@ -86,10 +110,50 @@ async def test_steady_with_our_own_server(transport):
     assert [bound.verdict for bound in report.bounds] == ["ok"] * 5
 
 
-async def test_storm_with_our_own_server(transport, monkeypatch):
+async def test_storm_with_our_own_server(monkeypatch):
     monkeypatch.setattr(storm, "_BEFORE_S", 1)
     monkeypatch.setattr(storm, "_BACK_S", 3)
-    report = await storm.run(20, 200, transport, Plan(1, ("trio-push",)))
+    report = await storm.run(100, 200, "ws", Plan(1, ("trio-push",)))
     figures = {name: report.measured.figure("trio-push", name) for name in ("dropped", "back")}
-    assert figures == {"dropped": 18, "back": 18}
+    assert figures == {"dropped": 90, "back": 90}
+    assert [bound.verdict for bound in report.bounds] == ["ok"] * 6
+
+
+async def test_storm_that_loses_something(monkeypatch):
+    """What the swarm or those left alone have not got misses a bound."""
+
+    async def swarm(given):
+        assert given["devices"] == 90
+        assert given["push-rate"] == 180
+        await trio.sleep(0.5)
+        return {
+            "devices": {"dropped": 90, "back": 80, "not_recovered": 1},
+            "back_ms": {"p99": 31_000.0},
+            "pushes": {"accepted": 100},
+            "deliveries": {"lost": 2, "duplicate": 3, "received": 99},
+        }
+
+    monkeypatch.setattr(storm, "swarm_report", swarm)
+    report = await storm.run(100, 200, "sse", Plan(1, ("trio-push",)))
+    assert [bound.verdict for bound in report.bounds] == ["ok"] + ["miss"] * 6
+    assert not report.ok
+
+
+async def test_when_a_storm_was_is_seen_from_outside(monkeypatch):
+    files = iter([110, 110, 20, 60, 109, 110])
+    monkeypatch.setattr(storm, "open_files", lambda pid: next(files))
+    watch = storm._Watch(1, 100)
+    before = time.monotonic()
+    with trio.fail_after(10):
+        await watch.run()
+    assert before < watch.began < watch.over < time.monotonic()
+    assert next(files) == 110
+
+
+async def test_resume(transport):
+    report = await resume.run(150, 5, 200, transport, Plan(1))
+    figure = report.measured.figure
+    assert figure("trio-push", "devices") == 150
+    assert 1 < figure("trio-push", "connect_us") < 100_000
+    assert figure("trio-push", "replayed_per_s") > 10
     assert [bound.verdict for bound in report.bounds] == ["ok"] * 4
