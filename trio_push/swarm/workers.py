@@ -17,6 +17,7 @@ from msgspec import structs
 
 from trio_push.errors import ConfigError, ProtocolError
 from trio_push.swarm.audit import Audit
+from trio_push.swarm.connections import Connections
 from trio_push.swarm.crowd import Share
 from trio_push.swarm.histogram import Histogram
 from trio_push.swarm.limits import shares
@@ -37,7 +38,6 @@ from trio_push.swarm.messages import (
     Tried,
 )
 from trio_push.swarm.on_push import Calls
-from trio_push.swarm.population import Connections
 from trio_push.swarm.settings import SwarmSettings
 from trio_push.swarm.tally import Tally
 from trio_push.swarm.worker_processes import Link
