@@ -32,6 +32,7 @@ SANS_IO = (
     "trio_push.watch.histogram",
     "trio_push.swarm.audit",
     "trio_push.swarm.books",
+    "trio_push.swarm.connections",
     "trio_push.swarm.histogram",
     "trio_push.swarm.http_response",
     "trio_push.swarm.position",

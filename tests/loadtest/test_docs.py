@@ -31,26 +31,27 @@ def listed_options():
     for option, default, who in re.findall(row, PAGE, re.MULTILINE):
         named = re.findall(r"`([a-z]+)`", who)
         scenarios = set(SCENARIOS) - set(named) if who.startswith("all") else named
+        option = option.replace("-", "_")
         options |= {(name, option): default.strip("`") for name in scenarios}
     return options
+
+
+def shown(default):
+    if isinstance(default, tuple):
+        return ",".join(map(str, default))
+    return "none" if default is None else str(default)
 
 
 def test_every_option_is_listed_with_its_default():
     expected = {}
     for name, command in commands().items():
-        hints = get_type_hints(command).keys() - {"return"}
-        for option in hints - {"common"}:
-            expected[name, option.replace("_", "-")] = shown(command.__kwdefaults__[option])
-        if "common" in hints:
+        options = get_type_hints(command).keys() - {"return"}
+        if "common" in options:
+            options -= {"common"}
             expected |= {(name, "only"): "all", (name, "json"): "none"}
+        for option in options:
+            expected[name, option] = shown(command.__kwdefaults__[option])
     assert listed_options() == expected
-
-
-def shown(default):
-    """A default as the page has it."""
-    if default is None:
-        return "none"
-    return ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
 
 
 @pytest.mark.parametrize("peers", [*DEVICE_PLANE.values(), H2_INTAKE, HTTP1_INTAKE])

@@ -145,14 +145,14 @@ async def test_asleep_until_woken(autojump_clock: trio.testing.MockClock) -> Non
     async with trio.open_nursery() as nursery:
         nursery.start_soon(keep_connected, device, people)
         await trio.sleep(1)
-        people.put_to_sleep(0)
+        people.sleep.put(0)
         await trio.sleep(99)
-        assert people.is_asleep(0)
-        people.wake(0)
+        assert 0 in people.sleep
+        people.sleep.wake(0)
         await trio.sleep(1)
-        people.put_to_sleep(0)
+        people.sleep.put(0)
         await trio.sleep(99)
-        people.wake_all()
+        people.sleep.wake_all()
         await trio.sleep(1000)
         nursery.cancel_scope.cancel()
     assert device.began_at == [0, 100]
@@ -161,12 +161,12 @@ async def test_asleep_until_woken(autojump_clock: trio.testing.MockClock) -> Non
 
 async def test_latency_counts_from_waking(autojump_clock: trio.testing.MockClock) -> None:
     people = population()
-    people.put_to_sleep(0)
+    people.sleep.put(0)
     for _ in range(2):
         people.audit.plan(0)
         people.audit.accept()
     await trio.sleep(10)
-    people.wake(0)
+    people.sleep.wake(0)
     await trio.sleep(1)
     now = trio.current_time()
     for n, at in ((1, now - 11), (2, now - 0.5)):

@@ -12,10 +12,10 @@ from rich.console import Console
 
 from trio_push.swarm.audit import Audit
 from trio_push.swarm.books import Books
+from trio_push.swarm.connections import Connections
 from trio_push.swarm.display import LINE_INTERVAL_S, LIVE_INTERVAL_S, Progress, show_progress
 from trio_push.swarm.histogram import Histogram
 from trio_push.swarm.on_push import Calls
-from trio_push.swarm.population import Connections
 from trio_push.swarm.report import Measured, Report, make_report
 from trio_push.swarm.report_text import print_report
 from trio_push.swarm.settings import SwarmSettings

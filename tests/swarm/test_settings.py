@@ -37,6 +37,7 @@ def test_defaults_are_valid() -> None:
         ({"user_prefix": "a b"}, "--user-prefix: .* a request cannot carry"),
         ({"mark_read": True}, "--mark-read: .* give --transport ws"),
         ({"mark_read": True, "transport": "ws"}, "--mark-read: .* give --devices-per-user"),
+        ({"path": "/{token}", "devices_per_user": 2}, "--path: .* leave out --devices-per-user"),
         ({"jwt_audience": "x"}, "--jwt-audience: .* give --jwt-key FILE, too"),
         ({"api_key": "short"}, "--api-key: an API key has 16 or more"),
         ({"ack": True}, "--ack: .* give --transport ws"),

@@ -82,11 +82,11 @@ async def test_sleepers_sleep_and_wake(autojump_clock: trio.testing.MockClock) -
     assert 25 <= min(turns) < 30 < 70 < max(turns) <= 75
     assert people.connections.sleeps == sum(map(len, left)) == pytest.approx(2000, rel=0.1)
     assert max(times[0] for times in left) <= 40
-    asleep = sum(people.is_asleep(index) for index in range(200))
+    asleep = sum(index in people.sleep for index in range(200))
     assert people.connections.asleep == asleep
     assert asleep == pytest.approx(20, abs=12)
-    people.wake_all()
-    assert not any(people.is_asleep(index) for index in range(200))
+    people.sleep.wake_all()
+    assert not any(index in people.sleep for index in range(200))
     assert people.connections.asleep == 0
 
 

@@ -17,6 +17,7 @@ import trio
 from trio_push.clock import Clock
 from trio_push.errors import ConfigError
 from trio_push.swarm.audit import Audit
+from trio_push.swarm.connections import Connections
 from trio_push.swarm.credentials import Signer, read_key
 from trio_push.swarm.device import Device, keep_connected
 from trio_push.swarm.histogram import Histogram
@@ -27,7 +28,6 @@ from trio_push.swarm.library_websocket import LibraryWebSocketDevice
 from trio_push.swarm.on_push import Calls, OnPush
 from trio_push.swarm.population import (
     CONNECTING_AT_ONCE,
-    Connections,
     Destination,
     Population,
 )
@@ -164,7 +164,7 @@ class LocalCrowd:
 
     async def settle(self) -> None:
         self._population.slow_readers = 0
-        self._population.wake_all()
+        self._population.sleep.wake_all()
         await trio.lowlevel.checkpoint()
 
     async def worst(self, *, lost: int) -> Sequence[Worst]:

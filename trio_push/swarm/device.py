@@ -74,7 +74,7 @@ async def keep_connected(device: Device, population: Population) -> NoReturn:
                 await device.close()
             if is_healthy(trio.current_time() - connected_at, device.received):
                 waits = 0
-            if await population.sleep_if_told(device.index) and device.retry_s < math.inf:
+            if await population.sleep.wait(device.index) and device.retry_s < math.inf:
                 waits = 0
                 continue
         jitter = population.random.random()

@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.table import Table
 
 from trio_push.swarm.audit import Audit
-from trio_push.swarm.population import Connections
+from trio_push.swarm.connections import Connections
 from trio_push.swarm.report_text import durations
 
 #: as often as an eye can follow; each time costs 2 ms

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from urllib.parse import quote
 
 import orjson
@@ -13,10 +13,11 @@ import trio
 
 from trio_push.push import MARK_READ
 from trio_push.swarm.audit import Audit
+from trio_push.swarm.connections import Connections
 from trio_push.swarm.credentials import Signer
-from trio_push.swarm.histogram import Histogram
 from trio_push.swarm.read_marks import ReadMarks
 from trio_push.swarm.reconnect import Schedule, fleet_s
+from trio_push.swarm.sleep import Sleep
 from trio_push.swarm.stamp import Stamp, Stamper
 from trio_push.swarm.target import Target
 from trio_push.swarm.users import Users
@@ -77,54 +78,24 @@ class Destination:
         return self.sources[index % len(self.sources)] if self.sources else None
 
 
-@dataclass(slots=True)
-class Connections:
-    """Counts of the devices' connections."""
-
-    #: devices connected now, and the most there have been
-    now: int = 0
-    peak: int = 0
-    #: devices that have tried to connect, and that were connected at least once
-    tried: int = 0
-    ever: int = 0
-    reconnects: int = 0
-    #: attempts that came to nothing, by reason
-    failures: Counter[str] = field(default_factory=Counter)
-    #: from connecting to the head of the response
-    connect: Histogram = field(default_factory=Histogram)
-    #: WebSockets closed with a close code, by its name
-    closes: Counter[str] = field(default_factory=Counter)
-    #: times that a server said that a device has all that it missed, or that it has not
-    resumes: int = 0
-    not_recovered: int = 0
-    #: devices that a storm has dropped, those of them that are back, and how long that took
-    dropped: int = 0
-    back: int = 0
-    back_after: Histogram = field(default_factory=Histogram)
-    #: times that a device went to sleep, and devices that sleep now
-    sleeps: int = 0
-    asleep: int = 0
-
-
 class Population:
     """The devices' shared part. Its methods are called by devices and never block."""
 
     __slots__ = (
         "_addressees",
-        "_alarms",
         "_all_tried",
         "_marks",
         "_on_push",
         "_stamper",
         "_struck",
         "_wall_offset_s",
-        "_woke_at",
         "audit",
         "connecting",
         "connections",
         "destination",
         "random",
         "schedule",
+        "sleep",
         "slow_readers",
         "start",
         "start_id",
@@ -166,9 +137,7 @@ class Population:
         self.start_id = "" if start is None else str(start)
         #: devices that a storm has dropped and that are not back, and when it did
         self._struck: dict[int, float] = {}
-        #: device that is told to sleep → set when it is to wake; when those awake again awoke
-        self._alarms: dict[int, trio.Event] = {}
-        self._woke_at: dict[int, float] = {}
+        self.sleep = Sleep(self.connections)
         users = destination.users
         self._addressees = users if addresses_users else None
         self._marks = ReadMarks(users, audit) if users and mark_read else None
@@ -211,32 +180,6 @@ class Population:
         """A storm has dropped a device."""
         self.connections.dropped += 1
         self._struck[index] = trio.current_time()
-
-    def put_to_sleep(self, index: int) -> None:
-        """Once its stream has ended, a device is not to connect before it is woken."""
-        self.connections.sleeps += 1
-        self.connections.asleep += 1
-        self._alarms[index] = trio.Event()
-
-    def is_asleep(self, index: int) -> bool:
-        return index in self._alarms
-
-    def wake(self, index: int) -> None:
-        self._alarms.pop(index).set()
-        self.connections.asleep -= 1
-        self._woke_at[index] = trio.current_time() + self._wall_offset_s
-
-    def wake_all(self) -> None:
-        for index in list(self._alarms):
-            self.wake(index)
-
-    async def sleep_if_told(self, index: int) -> bool:
-        """Wait for the alarm of a device; False, at once, if it was not put to sleep."""
-        alarm = self._alarms.get(index)
-        if alarm is None:
-            return False
-        await alarm.wait()
-        return True
 
     def disconnected(self, index: int, received: int) -> None:
         """A connection that brought so many pushes has ended."""
@@ -307,7 +250,8 @@ class Population:
         """A stamp that says which device is meant, and not before that was awake."""
         if (users := self._addressees) is not None:
             stamp = stamp._replace(to=index if users.owner(index) == stamp.to else -1)
-        if (woke_at := self._woke_at.get(index, 0.0)) > stamp.at_epoch_s:
+        woke_at = self.sleep.woke_at(index) + self._wall_offset_s
+        if woke_at > stamp.at_epoch_s:
             self.audit.deliveries.slept_through += 1
             stamp = stamp._replace(at_epoch_s=woke_at)
         return stamp

@@ -8,9 +8,9 @@ from typing import Any, Final
 
 from trio_push.swarm.audit import Audit
 from trio_push.swarm.books import Books
+from trio_push.swarm.connections import Connections
 from trio_push.swarm.histogram import Histogram
 from trio_push.swarm.on_push import Calls
-from trio_push.swarm.population import Connections
 from trio_push.swarm.settings import SwarmSettings
 from trio_push.swarm.thresholds import parse_threshold
 from trio_push.swarm.worst import Worst

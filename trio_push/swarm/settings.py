@@ -210,5 +210,7 @@ class SwarmSettings:
             raise ConfigError("--mark-read: nobody else would hear of it: give --devices-per-user")
         if self.jwt_audience is not None and self.jwt_key is None:
             raise ConfigError("--jwt-audience: no JWT is made: give --jwt-key FILE, too")
+        if self.path is not None and self.devices_per_user and self.jwt_key is None:
+            raise ConfigError("--path: it says nothing of users: leave out --devices-per-user")
         if self.path is not None and self.transport == "mixed":
             raise ConfigError("--path: devices of --transport mixed do not share one")

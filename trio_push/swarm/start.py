@@ -2,6 +2,9 @@
 
 A device that is cut off before its first event has no event id to come back with, and what it
 had been sent would be gone. What it missed came after the beginning of the run: it asks from there.
+(To ask from there is to acknowledge what the server had stored for the device before. A device that
+is cut off in the moment between the head of its first response and the first event that was
+stored from before the run gives those up: the books then show it.)
 """
 
 from __future__ import annotations

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from trio_push.swarm.audit import Deliveries
+from trio_push.swarm.connections import Connections
 from trio_push.swarm.histogram import Histogram
 from trio_push.swarm.on_push import Calls
-from trio_push.swarm.population import Connections
 
 
 @dataclass(slots=True)

@@ -71,13 +71,13 @@ async def _sleep_and_wake(
     while turns:
         at, index, device = turns[0]
         await trio.sleep_until(at)
-        if population.is_asleep(index):
-            population.wake(index)
+        if index in population.sleep:
+            population.sleep.wake(index)
             lasts_s = unrest.awake_s
         else:
             goes = device.leave()  # else it is away for another reason: this time it does not sleep
             if goes:
-                population.put_to_sleep(index)
+                population.sleep.put(index)
             lasts_s = unrest.asleep_s if goes else unrest.awake_s
         heapreplace(turns, (at + lasts_s * (0.5 + rng.random()), index, device))
     await trio.sleep_forever()
