@@ -40,6 +40,7 @@ from loadtest.scenarios import (
     storm,
 )
 from trio_push.capacity import raise_file_limit
+from trio_push.errors import PushError
 
 Scenario = Callable[[], Awaitable[Report]]
 #: files that a process has open beside its devices
@@ -218,15 +219,15 @@ def _resume(
 @app.command(name="scale")
 def _scale(
     *,
-    devices: Devices = 15_000,
+    devices: Annotated[int, _some("Devices that connect.")] = 15_000,
     transport: Annotated[
         Literal["sse", "ws", "mixed"], Parameter(help="How the devices connect.")
     ] = "sse",
-    ramp: Annotated[float, Parameter(help="Devices that connect in a second.")] = 2_000,
+    ramp: Annotated[float, _some("Devices that connect in a second.")] = 2_000,
     keepalive: Annotated[float, Parameter(help="Seconds between keep-alives.")] = 30,
-    idle: Annotated[float, Parameter(help="Seconds in which nothing else happens.")] = 60,
-    rate: Annotated[float, Parameter(help="Pushes sent in a second.")] = 2_500,
-    seconds: Annotated[float, Parameter(help="Time to push for.")] = 20,
+    idle: Annotated[float, _some("Seconds in which nothing else happens.")] = 60,
+    rate: Annotated[float, _some("Pushes sent in a second.")] = 2_500,
+    seconds: Annotated[float, _some("Time to push for.")] = 20,
     server_workers: Annotated[
         int, Parameter(help="Processes of the server; 0: as many as the devices need.")
     ] = 0,
@@ -259,9 +260,9 @@ def _simulate(
     devices: Annotated[
         tuple[int, ...], Parameter(help="Devices of the whole cluster. Repeatable.")
     ] = (1_000_000, 5_000_000, 100_000_000),
-    devices_per_node: Annotated[int, Parameter(help="Devices of one process.")] = 50_000,
+    devices_per_node: Annotated[int, _some("Devices of one process.")] = 50_000,
     entries: Annotated[int, Parameter(help="Nodes that pushes come in at; 0: all.")] = 0,
-    primaries: Annotated[int, Parameter(help="Redis servers that share the registry.")] = 1,
+    primaries: Annotated[int, _some("Redis servers that share the registry.")] = 1,
     seed: Annotated[int, Parameter(help="What chance is made of.")] = 0,
     json: Annotated[Path | None, Parameter(help="File to write all figures to.")] = None,
 ) -> int:
@@ -282,7 +283,7 @@ def _report(scenario: Scenario, common: Common) -> int:
         return 2
     try:
         report = trio.run(_until_signal, scenario)
-    except* (Failed, httpx.HTTPError) as group:
+    except* (Failed, PushError, httpx.HTTPError) as group:
         failures = list(_leaves(group))
     for failure in failures:
         kind = "" if isinstance(failure, Failed) else f"{type(failure).__name__}: "

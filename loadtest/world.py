@@ -5,6 +5,7 @@ The swarm's parent is this process; server and workers are children, each family
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -35,6 +36,10 @@ from trio_push.swarm.target import Target, look_up_server
 _BROADCAST_S: Final = 300
 
 
+#: the kernel does not spread connections evenly over processes: each gets room for more
+_SLACK: Final = 1.1
+
+
 @dataclass(kw_only=True)
 class World:
     """Made by `open_world`: the server is up, no device is connected."""
@@ -62,8 +67,7 @@ class World:
         return usage(self.server.child.pid)
 
     def swarm_usage(self) -> Usage:
-        servers = set(family(self.server.child.pid))
-        return usage_of([pid for pid in family(os.getpid()) if pid not in servers])
+        return _swarm_usage(self.server)
 
     def driver(self, rate: float) -> Driver:
         """For one stretch of targeted pushes, by APNs over HTTP/1.1."""
@@ -101,7 +105,8 @@ async def open_world(
 
     Raises Failed when a worker of the swarm is lost.
     """
-    server_workers = server_workers or -(-settings.devices // devices_per_process())
+    fit = devices_per_process() / _SLACK
+    server_workers = server_workers or math.ceil(settings.devices / fit)
     flags = [f"--keepalive={keepalive_s:g}s"]
     if server_workers > 1:
         flags.append(f"--workers={server_workers}")
@@ -119,21 +124,24 @@ async def open_world(
                 lost = trio.Event()
                 await nursery.start(crowd.run, lost.set)
                 nursery.start_soon(_fail_when_lost, crowd, lost)
-                world = World(
+                yield World(
                     settings=settings,
                     server=server,
                     crowd=crowd,
                     audit=audit,
                     ledger=ledger,
                     empty_server=usage(server.child.pid),
-                    empty_swarm=usage_of([os.getpid()]),
+                    empty_swarm=_swarm_usage(server),
                     _target=target,
                     _share=share,
                     _before=before,
                 )
-                world.empty_swarm = world.swarm_usage()
-                yield world
                 nursery.cancel_scope.cancel()
+
+
+def _swarm_usage(server: Server) -> Usage:
+    servers = set(family(server.child.pid))
+    return usage_of([pid for pid in family(os.getpid()) if pid not in servers])
 
 
 async def _fail_when_lost(crowd: Crowd, lost: trio.Event) -> None:

@@ -72,6 +72,8 @@ def test_every_scenario_is_known():
         (["connect", "--rounds", "0"], "1"),
         (["fanout", "--transport", "carrier-pigeon"], "carrier-pigeon"),
         (["idle", "--only", "nobody"], "bare trio"),
+        (["scale", "--devices", "0"], "1"),
+        (["simulate", "--json", "/no/such/folder/file"], "/no/such/folder/file"),
         (["idle", "--json", "/no/such/folder/file"], "/no/such/folder/file"),
     ],
 )
@@ -93,3 +95,8 @@ def test_a_scenario_from_flags_to_report(capsys, tmp_path):
 def test_what_has_no_rounds_has_help(capsys, name, flag):
     app([name, "--help"])
     assert flag in capsys.readouterr().out
+
+
+def test_scale_is_for_more_devices_than_a_process_may_open_files_for():
+    _, bound, *_ = app.parse_args(["scale", "--devices", "300000"], exit_on_error=False)
+    assert bound.kwargs["devices"] == 300_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -121,6 +122,25 @@ async def test_a_swarm_that_is_killed_leaves_nothing_behind() -> None:
             while any(is_running(pid) for pid in members):
                 await trio.sleep(0.05)
     assert len(members) == 4
+
+
+async def test_ctrl_c_gives_a_report(tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    async with server_of() as server:
+        command = [sys.executable, "-m", "trio_push", "swarm", "--url", server.addresses.wire[0]]
+        more = ["--devices", "20", "--workers", "2", "--duration", "0", "--json", str(report)]
+        process = await trio.lowlevel.open_process(
+            [*command, *more], stdout=subprocess.DEVNULL, process_group=0
+        )
+        with trio.fail_after(30):
+            while len(server.node.directory) < 20:
+                await trio.sleep(0.05)
+            # as a terminal does: to all that are in the foreground
+            os.killpg(process.pid, signal.SIGINT)
+            assert await process.wait() == 0
+    figures = json.loads(report.read_bytes())
+    assert figures["devices"]["connected"] == 20
+    assert figures["books"]["balanced"] is True
 
 
 def is_running(pid: int) -> bool:

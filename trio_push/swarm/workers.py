@@ -43,6 +43,9 @@ from trio_push.swarm.tally import Tally
 from trio_push.swarm.worker_processes import Link
 from trio_push.swarm.worst import Worst, worst_among
 
+#: devices of all workers that may be connecting at the same time: half of the backlog of a
+#: listening socket
+CONNECTING_IN_ALL = 2048
 #: a worker that is busy with a storm answers within that time; one that does not, hangs
 ANSWER_S = 30.0
 #: workers say what they count four times a second: who is silent for so long is gone
@@ -60,7 +63,7 @@ def orders(settings: SwarmSettings, share: Share, workers: int) -> list[Order]:
             run=share.run,
             first=devices.start,
             seed=_seed(settings.seed, number),
-            connecting_at_once=max(share.connecting_at_once // workers, 8),
+            connecting_at_once=min(share.connecting_at_once, CONNECTING_IN_ALL // workers),
             sources=share.sources,
             tokens=list(share.tokens[devices.start : devices.stop])
             if settings.token_file
