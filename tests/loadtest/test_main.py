@@ -98,3 +98,8 @@ def test_a_scenario_from_flags_to_report(capsys, tmp_path):
     assert main(flags) == 0
     assert "bare trio" in capsys.readouterr().out
     assert orjson.loads(file.read_bytes())["medians"]["bare trio"]["devices"] == 5
+
+
+def test_scale_is_for_more_devices_than_a_process_may_open_files_for():
+    _, bound, *_ = app.parse_args(["scale", "--devices", "300000"], exit_on_error=False)
+    assert bound.kwargs["devices"] == 300_000
