@@ -123,6 +123,9 @@ def _bounds(scale: Scale, measured: Measured) -> list[Bound]:
         Bound("broadcast to all, s", figure("broadcast", "seconds"), "at most", broadcast_s),
         Bound("lost of the broadcast", figure("broadcast", "lost"), "at most", 0),
         Bound("back after the storm, s", figure("storm", "seconds"), "at most", _BACK_S),
+        Bound(
+            "resumed without all that was missed", figure("storm", "not_recovered"), "at most", 0
+        ),
         Bound("pushes lost", figure("books", "lost"), "at most", 0),
         Bound("books balanced", figure("books", "balanced"), "at least", 1),
     ]
