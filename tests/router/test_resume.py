@@ -46,6 +46,23 @@ async def test_missed_events_are_sent_again(autojump_clock: MockClock, node: Nod
     assert node.ledger.counts[State.DELIVERED_LIVE] == 3
 
 
+async def test_what_is_pushed_meanwhile_comes_behind_what_was_missed(
+    autojump_clock: MockClock, node: Node
+) -> None:
+    """A device says what it has when it takes no more just then."""
+    old = attach(node)
+    await submit(node, push(b"1"), push(b"2"), push(b"3"))
+    before = node.router._history.mark
+    node.router.delivery.disconnect(old)
+    new = attach(node, room=5)
+    await submit(node, push(b"4"))
+    node.router.resume(new, Cursor(node.router.epoch, old.seqs[0]), before=before)
+    await submit(node, push(b"5"))
+    new.make_room(None)
+    await wait_all_tasks_blocked()
+    assert new.events == [b"4", b"2", b"3", b"5"]
+
+
 async def test_missed_and_stored_come_in_order(autojump_clock: MockClock, node: Node) -> None:
     old = attach(node)
     await submit(node, push(b"1"), push(b"2"))

@@ -183,6 +183,8 @@ class Delivery:
             self.catch_up(connection, seq, greeting, missed)
         elif connection.mailbox.interject(greeting):
             connection.mailbox.replay.extend(missed)
+            # what is pushed from now on is newer: it comes behind them
+            connection.mailbox.overflowed = True
         else:
             self._cut(connection)
 
