@@ -13,9 +13,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from trio_push import tls
+from trio_push.certificates import CA_LIFE
 from trio_push.errors import ConfigError
 from trio_push.tls import (
-    CA_LIFE,
     CERTIFICATE_LIFE,
     DEV_ADDRESSES,
     DEV_NAMES,

@@ -191,6 +191,33 @@ class ServeSettings:
     apns_auth: bool = setting(
         False, "Providers of APNs pushes, too, have to show an API key, as their bearer token."
     )
+    apns: str = setting(
+        "mdm",
+        "How pushes to /3/device are judged: as MDM servers need it, or by all of Apple's rules.",
+        choices=("mdm", "strict"),
+    )
+    apns_credentials: str | None = setting(
+        None,
+        "File with the keys, teams, certificate authorities and device tokens that --apns strict "
+        "knows of; 'trio-push apns-credentials' makes one.",
+        unit="file",
+    )
+    apns_environment: str = setting(
+        "production",
+        "Which of Apple's environments --apns strict is.",
+        choices=("production", "development"),
+    )
+    apns_token_rate: float = setting(
+        10,
+        "Pushes to one device token in a second that --apns strict takes in the long run, ten "
+        "seconds' worth at once; further ones get 429. 0: no limit.",
+        unit="1/s",
+    )
+    apns_throttle: bool = setting(
+        False,
+        "With --apns strict, a refused push leaves its HTTP/2 connection one stream, until a push "
+        "is accepted.",
+    )
     keepalive_s: float = setting(
         30 * SECONDS,
         "Time between comments or pings that keep a device's stream alive; 0: none. Many proxies "
@@ -291,7 +318,7 @@ class ServeSettings:
         """Who has to prove who they are: "device", "provider", "user" (of the API)."""
         asked = {
             "device": self.device_auth == "jwt",
-            "provider": self.apns_auth,
+            "provider": self.apns_auth or self.apns == "strict",
             "user": bool(self.api_key or self.api_key_file),
         }
         return frozenset(who for who, is_asked in asked.items() if is_asked)
@@ -300,6 +327,7 @@ class ServeSettings:
         settings.validate(self)
         _check_tls(self)
         _check_auth(self)
+        _check_apns(self)
         _check_listeners(self)
 
 
@@ -339,6 +367,19 @@ def _check_auth(serve: ServeSettings) -> None:
         raise ConfigError("JWTs are described but not asked for: add --device-auth jwt")
     if serve.apns_auth and "user" not in serve.asked:
         raise ConfigError("--apns-auth needs keys to ask for: add --api-key-file FILE")
+
+
+def _check_apns(serve: ServeSettings) -> None:
+    """Providers are asked for one thing, and what the strict profile needs is given to no other."""
+    if serve.apns == "strict":
+        if serve.apns_auth:
+            raise ConfigError(
+                "--apns strict asks providers for what Apple asks: leave out --apns-auth"
+            )
+    elif serve.apns_credentials:
+        raise ConfigError("--apns-credentials are for Apple's rules: add --apns strict")
+    elif serve.apns_throttle:
+        raise ConfigError("--apns-throttle is as Apple does it: add --apns strict")
 
 
 def _check_listeners(serve: ServeSettings) -> None:

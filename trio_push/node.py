@@ -10,8 +10,9 @@ import secrets
 from dataclasses import dataclass, field
 
 from trio_push.auth.apikey import ApiKeys
+from trio_push.auth.apns_registry import Registry
 from trio_push.auth.devices import DeviceAuth
-from trio_push.auth.from_settings import open_api_keys, open_device_auth
+from trio_push.auth.from_settings import open_api_keys, open_apns_registry, open_device_auth
 from trio_push.clock import Clock
 from trio_push.config import ServeSettings
 from trio_push.mailbox.journal import Journal, NoJournal
@@ -35,6 +36,8 @@ class Node:
     device_auth: DeviceAuth
     #: what users of the API show, and with --apns-auth providers; None: nothing
     api_keys: ApiKeys | None
+    #: what the strict profile of APNs knows of providers; None under another profile
+    apns_registry: Registry | None
     id: str = field(default_factory=lambda: secrets.token_hex(4))
     #: "starting", "ready" or "draining"; only "ready" accepts pushes and devices
     phase: str = "starting"
@@ -58,4 +61,5 @@ class Node:
             push_channel=PushChannel(),
             device_auth=open_device_auth(settings, clock),
             api_keys=open_api_keys(settings),
+            apns_registry=open_apns_registry(settings),
         )
