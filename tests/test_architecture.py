@@ -20,6 +20,7 @@ MAX_LINES = 400
 SANS_IO = (
     "trio_push.push",
     "trio_push.errors",
+    "trio_push.address",
     "trio_push.config",
     "trio_push.settings",
     "trio_push.wire",

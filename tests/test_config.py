@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_push.config import DAYS, Address, ServeSettings
+from trio_push.address import Address
+from trio_push.config import DAYS, ServeSettings
 from trio_push.errors import ConfigError
 
 

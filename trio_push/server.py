@@ -21,10 +21,11 @@ from pathlib import Path
 import structlog
 import trio
 
+from trio_push.address import Address
 from trio_push.banner import Addresses
 from trio_push.capacity import capacity, file_limit, raise_file_limit
 from trio_push.clock import Clock
-from trio_push.config import MEMORY, SQLITE, Address, ServeSettings
+from trio_push.config import MEMORY, SQLITE, ServeSettings
 from trio_push.devices.accept import Acceptor
 from trio_push.devices.ack import AckPage
 from trio_push.devices.admission import Admission

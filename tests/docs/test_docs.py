@@ -18,7 +18,7 @@ from trio_push.push import State
 from trio_push.settings import Setting, settings_of
 from trio_push.swarm.settings import SwarmSettings
 from trio_push.watch.metrics import METRICS
-from trio_push.wire.apns_strict_rules import PAGES
+from trio_push.wire import apns_strict_rules
 from trio_push.wire.apns_strict_topics import PUSH_TYPES
 from trio_push.wire.close_codes import CLOSE_CODES
 from trio_push.wire.messages import ERROR_CODES, FromDevice, FromServer
@@ -111,8 +111,10 @@ def test_the_rules_of_the_strict_profile_are_those_of_the_code() -> None:
         (str(order), str(rule.reason.status), rule.reason.name, rule.trigger, rule.page)
         for order, rule in enumerate(RULES, start=1)
     ]
-    for name, apples in PAGES.items():
-        assert re.search(rf"^\[{name}\]: https://developer\.apple\.com/.+/{apples}$", page, re.M)
+    for name, apples in apns_strict_rules.PAGES.items():
+        assert re.search(
+            rf"^\[{name}\]: https://developer\.apple\.com/.+/{apples}$", page, re.MULTILINE
+        )
     types = re.findall(r"^\| `([a-z]+)` \| ", page, re.MULTILINE)
     assert [name.encode() for name in types if name.encode() in PUSH_TYPES] == sorted(PUSH_TYPES)
 
