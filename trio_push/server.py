@@ -36,14 +36,16 @@ from trio_push.devices.heartbeat import Heartbeat
 from trio_push.devices.session import Session
 from trio_push.devices.websocket import EchoTransport, WebSocketTransport
 from trio_push.errors import Refusal
-from trio_push.intake.apns import ApnsIntake
+from trio_push.intake.apns import Profile
+from trio_push.intake.apns_mdm import MdmProfile
+from trio_push.intake.apns_strict import StrictProfile
 from trio_push.intake.http1 import WEBSOCKET, Http1Intake
 from trio_push.intake.http2 import Http2Intake
 from trio_push.mailbox.journal import Journal, NoJournal
 from trio_push.mailbox.sqlite import SqliteJournal
 from trio_push.node import Node
 from trio_push.sockets import listen
-from trio_push.tls import dev_context, server_context
+from trio_push.tls import ask_for_certificates, dev_context, server_context
 from trio_push.watch.garbage import keep_frozen
 from trio_push.watch.health import Health
 
@@ -113,6 +115,9 @@ class Server:
         self._tls = [_open(address, files) for address in settings.tls_listen]
         self._api = None if settings.api == "off" else _open(settings.api, files)
         self._tls_context, ca_file = _tls_context(settings)
+        registry = self.node.apns_registry
+        if self._tls_context is not None and registry is not None:
+            ask_for_certificates(self._tls_context, registry.certificate_authorities)
         self.addresses = Addresses(
             wire=tuple(_url("http", sock) for sock in self._plain),
             tls=tuple(_url("https", sock) for sock in self._tls),
@@ -141,7 +146,7 @@ class Server:
         websockets = {WEBSOCKET: WebSocketTransport(delivery, session.hear, epoch=epoch)}
         if debug_echo:
             websockets[b"/echo"] = EchoTransport(delivery)
-        intake = ApnsIntake(self.node)
+        profile = _profile(self.node)
         pages = (
             Health(self.node, self.addresses.api),
             AckPage(self.node.router, self.node.device_auth),
@@ -152,8 +157,8 @@ class Server:
         }
         return FrontDoor(
             self.node,
-            Http1Intake(intake, pages, websockets=websockets.keys(), **patience),
-            Http2Intake(intake, pages, **patience),
+            Http1Intake(profile, pages, websockets=websockets.keys(), **patience),
+            Http2Intake(profile, pages, **patience),
             self._admission,
             self._heartbeat,
             self._expiry,
@@ -254,6 +259,13 @@ def _open_journal(store: str, files: ExitStack) -> Journal:
     journal = SqliteJournal(str(Path(store.removeprefix(SQLITE)).expanduser()))
     files.callback(journal.close)
     return journal
+
+
+def _profile(node: Node) -> Profile:
+    """How pushes are judged: the strict profile is the one with a registry."""
+    if node.apns_registry is None:
+        return MdmProfile(node)
+    return StrictProfile(node, node.apns_registry)
 
 
 def _url(scheme: str, sock: socket.socket) -> str:

@@ -81,6 +81,8 @@ def ask_for_certificates(context: ssl.SSLContext, authorities: Sequence[str]) ->
     One that another authority has issued, or that has expired, ends the handshake. Raises
     ConfigError.
     """
+    if not authorities:
+        return
     try:
         context.load_verify_locations(cadata="\n".join(authorities))
     except (ssl.SSLError, ValueError):

@@ -1,13 +1,16 @@
 """The strict profile: requests are judged as Apple does it, by the rules of `wire` and `auth`.
 
-Chosen at the start by `--apns strict`. Every connection gets a reader of its own, because who a
+Chosen at the start by `--apns strict`. Every connection gets an intake of its own, because who a
 provider is holds for its connection.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Final
+
+import msgspec
 
 from trio_push.auth.apns_certificate import parse_certificate
 from trio_push.auth.apns_registry import Registry
@@ -19,6 +22,8 @@ from trio_push.auth.apns_session import (
 )
 from trio_push.auth.apns_token import TokenVerifier
 from trio_push.errors import Refusal
+from trio_push.ids import new_id
+from trio_push.intake.apns import Answer, ApnsIntake
 from trio_push.node import Node
 from trio_push.push import Push
 from trio_push.wire.apns import PushRefused
@@ -31,6 +36,7 @@ from trio_push.wire.apns_strict_rules import (
     check,
     check_device,
 )
+from trio_push.wire.http2 import MAX_STREAMS
 from trio_push.wire.page import AnyRequest
 
 #: all rules, in the order in which they are looked at
@@ -40,54 +46,76 @@ RULES: Final = (*REQUEST_RULES, *CERTIFICATE_RULES, *TOKEN_RULES, *PUSH_RULES, *
 class StrictProfile:
     """What is the same for all connections."""
 
+    #: Apple's servers say this first, and more after
+    first_streams: Final = 1
+
     def __init__(self, node: Node, registry: Registry) -> None:
-        environment = node.settings.apns_environment
+        settings = node.settings
         self.node = node
-        self.authority = Authority(registry, TokenVerifier(registry.find_key), environment)
-        self.rate = DeviceRate(node.settings.apns_token_rate)
-        self.default_ttl_s = node.settings.default_ttl_s
+        self.authority = Authority(
+            registry, TokenVerifier(registry.find_key), settings.apns_environment
+        )
+        self.rate = DeviceRate(settings.apns_token_rate)
+        self.default_ttl_s = settings.default_ttl_s
+        self._connection = ThrottledIntake if settings.apns_throttle else StrictIntake
 
-    def reader(self, certificate: bytes | None) -> StrictReader:
-        """For a new connection; `certificate` is that of its TLS, in DER."""
+    def connect(self, certificate: bytes | None) -> StrictIntake:
         parsed = None if certificate is None else parse_certificate(certificate)
-        return StrictReader(self, ProviderSession(self.authority, parsed))
+        return self._connection(self, ProviderSession(self.authority, parsed))
 
 
-class StrictReader:
-    """Makes pushes of one connection's requests."""
+class StrictIntake(ApnsIntake):
+    """The intake of one connection."""
 
     def __init__(self, profile: StrictProfile, session: ProviderSession) -> None:
+        super().__init__(profile.node)
         self._profile = profile
         self._session = session
+        self.max_streams = MAX_STREAMS if session.is_proved else 1
+        self._is_development = profile.authority.environment == "development"
 
-    @property
-    def is_proved(self) -> bool:
-        """Whether the provider has proved who it is, and may have more than one stream."""
-        return self._session.is_proved
+    async def answer(self, requests: Sequence[AnyRequest]) -> list[Answer]:
+        answers = await super().answer(requests)
+        # One, until the provider has proved who it is.
+        self.max_streams = MAX_STREAMS if self._session.is_proved else 1
+        if self._is_development:
+            replace = msgspec.structs.replace
+            return [replace(answer, unique_id=new_id().encode()) for answer in answers]
+        return answers
 
     def read(self, request: AnyRequest, now: float) -> Push:
-        """The push that a request asks for at `now` (epoch seconds). Raises PushRefused."""
         asked = Asked(request.method, request.target, request.headers, request.body)
-        apns_id = asked.apns_id
+        apns_id = asked.apns_id or new_id()
         try:
             check(REQUEST_RULES, asked)
             asked.send_as(self._session.authenticate(asked.fields.get(b"authorization"), now))
             check(PUSH_RULES, asked)
             push = asked.push(apns_id, now, self._profile.default_ttl_s)
             check_device(self._aim(asked, push, now))
-            self._profile.node.router.check_room(push)
+            self._node.router.check_room(push)
         except Refusal as refusal:
             raise PushRefused.of(refusal, apns_id) from None
         return push
 
     def _aim(self, asked: Asked, push: Push, now: float) -> Aimed:
         profile = self._profile
-        authority = profile.authority
         return Aimed(
             topic=asked.topic,
-            device=authority.registry.device(push.token),
-            environment=authority.environment,
+            device=profile.authority.registry.device(push.token),
+            environment=profile.authority.environment,
             now_ms=now * 1000,
-            unregistered_at_ms=profile.node.directory.unregistered_at_ms(push.token),
+            unregistered_at_ms=self._node.directory.unregistered_at_ms(push.token),
             is_too_many=partial(profile.rate.is_too_many, push.token, now),
         )
+
+
+class ThrottledIntake(StrictIntake):
+    """One that has a single stream after a refusal, until a push is accepted."""
+
+    stops_at_refusal = True
+
+    async def answer(self, requests: Sequence[AnyRequest]) -> list[Answer]:
+        answers = await super().answer(requests)
+        if answers and answers[-1].status != 200:
+            self.max_streams = 1
+        return answers

@@ -13,9 +13,9 @@ from contextlib import closing
 import orjson
 
 from trio_push.errors import ProtocolError
-from trio_push.intake.apns import Answer, ApnsIntake
+from trio_push.intake.apns import Answer, ApnsIntake, Profile
 from trio_push.patience import Patience
-from trio_push.sockets import close_gently, receive_some, send_all
+from trio_push.sockets import close_gently, peer_certificate, receive_some, send_all
 from trio_push.wire import http1
 from trio_push.wire.apns_response import http1_response
 from trio_push.wire.http1 import Request, RequestParser
@@ -46,14 +46,14 @@ class Http1Intake:
 
     def __init__(
         self,
-        intake: ApnsIntake,
+        profile: Profile,
         pages: Sequence[Pages],
         *,
         websockets: Collection[bytes],
         head_timeout_s: float,
         idle_timeout_s: float,
     ) -> None:
-        self._intake = intake
+        self._profile = profile
         self._pages = pages
         self._websockets = websockets
         self._device_paths = {EVENTS, *websockets}
@@ -66,6 +66,7 @@ class Http1Intake:
         `data` is what has been read already. Raises OSError, and trio.ClosedResourceError when
         `patience` has run out.
         """
+        intake = self._profile.connect(peer_certificate(sock))
         with closing(RequestParser(self._websockets)) as parser:
             while data:
                 was_idle = parser.idle
@@ -76,7 +77,7 @@ class Http1Intake:
                     return None
                 device = self._take_device(requests)
                 if requests:
-                    await send_all(sock, await self._answers(requests))
+                    await send_all(sock, await self._answers(intake, requests))
                 if device is not None:
                     return device
                 if requests and not requests[-1].keep_alive:
@@ -100,7 +101,7 @@ class Http1Intake:
                 return request
         return None
 
-    async def _answers(self, requests: Sequence[Request]) -> bytes:
+    async def _answers(self, intake: ApnsIntake, requests: Sequence[Request]) -> bytes:
         """The responses in order; pushes that follow one another are submitted together."""
         responses: list[bytes] = []
         pushes: list[Request] = []
@@ -109,10 +110,10 @@ class Http1Intake:
             if own is None:
                 pushes.append(request)
                 continue
-            responses += map(_render, await self._intake.answer(pushes), pushes)
+            responses += await _judged(intake, pushes)
             responses.append(own)
             pushes = []
-        responses += map(_render, await self._intake.answer(pushes), pushes)
+        responses += await _judged(intake, pushes)
         return b"".join(responses)
 
     def _own_response(self, request: Request) -> bytes | None:
@@ -138,6 +139,14 @@ class Http1Intake:
         await close_gently(sock)
 
 
+async def _judged(intake: ApnsIntake, pushes: list[Request]) -> list[bytes]:
+    answers = await intake.answer(pushes)
+    while len(answers) < len(pushes):
+        # There are no streams here that could be refused: the rest has its turn at once.
+        answers += await intake.answer(pushes[len(answers) :])
+    return list(map(_render, answers, pushes))
+
+
 def _render(answer: Answer, request: Request) -> bytes:
     return http1_response(
         answer.status,
@@ -146,4 +155,5 @@ def _render(answer: Answer, request: Request) -> bytes:
         close=not request.keep_alive,
         head_only=request.method == b"HEAD",
         retry_after_s=answer.retry_after_s,
+        unique_id=answer.unique_id,
     )

@@ -13,12 +13,12 @@ from typing import Protocol
 import trio
 
 from trio_push.errors import ProtocolError
-from trio_push.intake.apns import ApnsIntake
+from trio_push.intake.apns import Profile
 from trio_push.intake.http1 import EVENTS, PREFLIGHT_HEADERS
 from trio_push.patience import Patience
-from trio_push.sockets import WOULD_BLOCK, receive_some
-from trio_push.wire.apns import MAX_PAYLOAD_BYTES
+from trio_push.sockets import WOULD_BLOCK, peer_certificate, receive_some
 from trio_push.wire.apns_response import http2_headers
+from trio_push.wire.apns_strict_topics import MAX_VOIP_PAYLOAD_BYTES
 from trio_push.wire.http2 import H2Session
 from trio_push.wire.http2_events import Event, Headers, Request, Reset, Writable
 from trio_push.wire.page import Pages, find_page
@@ -48,13 +48,13 @@ class Http2Intake:
 
     def __init__(
         self,
-        intake: ApnsIntake,
+        profile: Profile,
         pages: Sequence[Pages],
         *,
         head_timeout_s: float,
         idle_timeout_s: float,
     ) -> None:
-        self.intake = intake
+        self.profile = profile
         self.pages = pages
         self.head_timeout_s = head_timeout_s
         self.idle_timeout_s = idle_timeout_s
@@ -87,7 +87,10 @@ class Http2Connection:
         self.sock = sock
         self._patience = patience
         self._admit = admit
-        self.session = H2Session(max_body_bytes=MAX_PAYLOAD_BYTES)
+        self._intake = owner.profile.connect(peer_certificate(sock))
+        self.session = H2Session(
+            max_body_bytes=MAX_VOIP_PAYLOAD_BYTES, max_streams=owner.profile.first_streams
+        )
         #: what the socket has not taken yet
         self._out = b""
         self._nursery: trio.Nursery | None = None
@@ -102,6 +105,7 @@ class Http2Connection:
         async with trio.open_nursery() as self._nursery:
             try:
                 self._out += self.session.initiate()
+                self.session.limit_streams(self._intake.max_streams)
                 await self._read(data)
                 self._lose_devices()
                 await self._wait_flushed()
@@ -174,12 +178,18 @@ class Http2Connection:
                 self._leaving = True
         if not pushes:
             return
-        answers = await self._owner.intake.answer(pushes)
-        for request, answer in zip(pushes, answers, strict=True):
+        answers = await self._intake.answer(pushes)
+        for request, answer in zip(pushes, answers, strict=False):
             headers = http2_headers(
-                answer.status, answer.apns_id, retry_after_s=answer.retry_after_s
+                answer.status,
+                answer.apns_id,
+                retry_after_s=answer.retry_after_s,
+                unique_id=answer.unique_id,
             )
             self.session.respond(request.stream_id, answer.status, headers, answer.body)
+        for request in pushes[len(answers) :]:
+            self.session.refuse(request.stream_id)
+        self.session.limit_streams(self._intake.max_streams)
 
     def _answer(self, request: Request) -> bool:
         """Answer what is no push; False for all that is judged as one."""

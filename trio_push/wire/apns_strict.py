@@ -7,12 +7,13 @@ makes a push of it.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from trio_push.config import MAX_TTL_S
 from trio_push.push import NOW_OR_NEVER, Push
-from trio_push.wire.apns import new_apns_id
+from trio_push.wire.apns import Headers
 from trio_push.wire.apns_strict_topics import PUSH_TYPES, PushType, bundle_id, push_type_of
 
 
@@ -53,29 +54,23 @@ class Asked:
     topic: bytes
     kind: PushType
 
-    def __init__(
-        self, method: bytes, path: bytes, headers: Iterable[tuple[bytes, bytes]], body: bytes
-    ) -> None:
+    def __init__(self, method: bytes, path: bytes, headers: Headers, body: bytes) -> None:
         self.method = method
         self.body = body
-        self.fields: dict[bytes, bytes] = {}
-        #: headers of the rules' that were given more than once
-        self.repeated: frozenset[bytes] = frozenset()
-        for name, value in headers:
-            if name in _HEADERS:
-                if name in self.fields:
-                    self.repeated |= {name}
-                self.fields[name] = value
+        self.fields = dict(headers)
+        once = len(self.fields) == len(headers)
+        #: headers of Apple's that were given more than once
+        self.repeated = frozenset() if once else _repeated(headers)
         #: the last part of the path; None when the others are wrong
         self.raw_token = _token_in(path)
 
     @property
     def apns_id(self) -> str:
-        """The request's own letter for letter, or a new one if it has none that will do."""
+        """The request's own letter for letter; "" if it has none that will do."""
         given = self.fields.get(b"apns-id")
         if given and b"apns-id" not in self.repeated and is_uuid(given):
             return given.decode("ascii")
-        return new_apns_id()
+        return ""
 
     def send_as(self, sender: Sender) -> None:
         """Say who asks; that decides on the topic, and the topic perhaps on the type of push."""
@@ -130,6 +125,11 @@ _PREFIX: Final = b"/3/device/"
 is_uuid: Final = re.compile(
     rb"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
 ).fullmatch
+
+
+def _repeated(headers: Headers) -> frozenset[bytes]:
+    counts = Counter(name for name, _ in headers if name in _HEADERS)
+    return frozenset(name for name, count in counts.items() if count > 1)
 
 
 def _token_in(path: bytes) -> bytes | None:

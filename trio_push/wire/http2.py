@@ -20,6 +20,7 @@ from typing import Any, ClassVar, Final
 import h2.events
 from h2.errors import ErrorCodes
 from h2.exceptions import DenialOfServiceError, H2Error, StreamClosedError
+from h2.settings import SettingCodes
 from hyperframe.exceptions import HyperframeError
 
 from trio_push.errors import ProtocolError
@@ -71,6 +72,8 @@ class H2Session:
         self._window_changed = False
         self._last_stream_id = 0
         self._calm = Calm()
+        #: SETTINGS frames of ours that the peer has not acknowledged yet
+        self._acks_owed = 1
         self._leaving = False
         self._broken = False
 
@@ -167,6 +170,18 @@ class H2Session:
                 last_stream_id=self._last_stream_id,
             )
 
+    def refuse(self, stream_id: int) -> None:
+        """Tell the peer that a request was not looked at, and may be sent again."""
+        if self._streams.pop(stream_id, None) is not None:
+            self._reset(stream_id, ErrorCodes.REFUSED_STREAM)
+
+    def limit_streams(self, max_streams: int) -> None:
+        """Set how many streams the peer may have, and tell it; those that are open stay."""
+        if max_streams != self._max_streams and not self._broken:
+            self._max_streams = max_streams
+            self._acks_owed += 1
+            self._h2.update_settings({SettingCodes.MAX_CONCURRENT_STREAMS: max_streams})
+
     # What comes in.
 
     def _on_request(self, event: h2.events.RequestReceived, events: list[Event]) -> None:
@@ -216,6 +231,12 @@ class H2Session:
     def _on_goaway(self, event: h2.events.ConnectionTerminated, events: list[Event]) -> None:
         events.append(Leaving())
 
+    def _on_ack(self, event: h2.events.SettingsAcknowledged, events: list[Event]) -> None:
+        if self._acks_owed:
+            self._acks_owed -= 1
+        else:
+            self._calm.disturb()
+
     def _on_chatter(self, event: h2.events.Event, events: list[Event]) -> None:
         self._calm.disturb()
 
@@ -227,7 +248,7 @@ class H2Session:
         h2.events.WindowUpdated: _on_window,
         h2.events.RemoteSettingsChanged: _on_settings,
         h2.events.ConnectionTerminated: _on_goaway,
-        h2.events.SettingsAcknowledged: _on_chatter,
+        h2.events.SettingsAcknowledged: _on_ack,
         h2.events.PingReceived: _on_chatter,
         h2.events.PingAckReceived: _on_chatter,
         h2.events.UnknownFrameReceived: _on_chatter,
