@@ -19,7 +19,7 @@ from trio_push.patience import Patience
 from trio_push.sockets import WOULD_BLOCK, peer_certificate, receive_some
 from trio_push.wire.apns_response import http2_headers
 from trio_push.wire.apns_strict_topics import MAX_VOIP_PAYLOAD_BYTES
-from trio_push.wire.http2 import H2Session
+from trio_push.wire.http2 import MAX_STREAMS, H2Session
 from trio_push.wire.http2_events import Event, Headers, Request, Reset, Writable
 from trio_push.wire.page import Pages, find_page
 from trio_push.wire.query import split_target
@@ -203,6 +203,8 @@ class Http2Connection:
             device = self._admit(self, request)
             if device is not None:
                 self._devices[request.stream_id] = device
+                # A page may have more to ask over the connection that its events come by.
+                self.session.limit_streams(MAX_STREAMS)
             return True
         page = find_page(self._owner.pages, request)
         if page is None:
