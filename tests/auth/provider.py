@@ -34,7 +34,8 @@ SANDBOX_TOKEN: Final = "a2" * 32
 EXPIRED_TOKEN: Final = "a3" * 32
 GONE_TOKEN: Final = "a4" * 32
 
-NOW: Final = datetime.fromtimestamp(T0, UTC)
+#: when certificates are made: those that are shown to a server must be valid on its clock
+NOW: Final = datetime.now(UTC)
 
 
 @cache
@@ -117,6 +118,12 @@ def mdm_certificate(environments: tuple[str, ...] = ("development", "production"
 def plain_certificate() -> Identity:
     """Of the same authority, and no push certificate."""
     return issue(authority(), common_name("somebody"), timedelta(days=365), NOW)
+
+
+@cache
+def stranger_certificate() -> Identity:
+    """A push certificate of another authority."""
+    return make_push_certificate(make_ca("another", NOW), MDM, "mdm", NOW)
 
 
 def authority_pem() -> str:
