@@ -157,3 +157,8 @@ def ways(
     """A client for each way, and each with one connection for all tests."""
     with contextlib.ExitStack() as stack:
         yield {way: stack.enter_context(open_way(server, way)) for way in WAYS}
+
+
+from tests.interop.strict import launch_strict, providers, strict, strict_files  # noqa: E402
+
+__all__ = ["launch_strict", "providers", "strict", "strict_files"]
