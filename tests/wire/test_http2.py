@@ -957,6 +957,20 @@ def test_the_limit_on_streams_is_told_and_kept() -> None:
         assert pair.answer_of(stream_id)[0] == b"200"
 
 
+def test_what_was_sent_before_a_lower_limit_was_known_is_refused(pair: Pair) -> None:
+    first = pair.open()
+    sent_before = [pair.request(), pair.request()]
+    pair.session.limit_streams(1)
+    pair.session.respond(first, 400, [])
+    assert pair.flush() == []
+    resets = pair.take(h2.events.StreamReset)
+    assert [(reset.stream_id, reset.error_code) for reset in resets] == [
+        (stream_id, ErrorCodes.REFUSED_STREAM) for stream_id in sent_before
+    ]
+    pair.session.respond(again := pair.open(), 200, [])
+    assert pair.answer_of(again)[0] == b"200"
+
+
 def test_the_same_limit_is_not_told_again(pair: Pair) -> None:
     pair.seen.clear()
     pair.session.limit_streams(100)

@@ -179,6 +179,11 @@ class Http2Connection:
         if not pushes:
             return
         answers = await self._intake.answer(pushes)
+        max_streams = self._intake.max_streams
+        if max_streams == 1:
+            # First, so that who has read the refusal knows what comes with it. A higher limit
+            # comes last: aioapns miscounts its free streams when it hears of that during a push.
+            self.session.limit_streams(max_streams)
         for request, answer in zip(pushes, answers, strict=False):
             headers = http2_headers(
                 answer.status,
@@ -189,7 +194,7 @@ class Http2Connection:
             self.session.respond(request.stream_id, answer.status, headers, answer.body)
         for request in pushes[len(answers) :]:
             self.session.refuse(request.stream_id)
-        self.session.limit_streams(self._intake.max_streams)
+        self.session.limit_streams(max_streams)
 
     def _answer(self, request: Request) -> bool:
         """Answer what is no push; False for all that is judged as one."""

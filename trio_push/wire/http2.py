@@ -72,8 +72,11 @@ class H2Session:
         self._window_changed = False
         self._last_stream_id = 0
         self._calm = Calm()
-        #: SETTINGS frames of ours that the peer has not acknowledged yet
-        self._acks_owed = 1
+        #: SETTINGS frames of ours, and how many of them the peer has acknowledged
+        self._settings_sent = 1
+        self._settings_acked = 0
+        #: the one of them from which on the peer knows of the limit on streams
+        self._limit_known_from = 0
         self._leaving = False
         self._broken = False
 
@@ -176,17 +179,23 @@ class H2Session:
             self._reset(stream_id, ErrorCodes.REFUSED_STREAM)
 
     def limit_streams(self, max_streams: int) -> None:
-        """Set how many streams the peer may have, and tell it; those that are open stay."""
+        """Set how many streams the peer may have, and tell it; those that are open stay.
+
+        When they are fewer than before, what it has sent without knowing so is refused.
+        """
         if max_streams != self._max_streams and not self._broken:
+            self._settings_sent += 1
+            if max_streams < self._max_streams:
+                self._limit_known_from = self._settings_sent
             self._max_streams = max_streams
-            self._acks_owed += 1
             self._h2.update_settings({SettingCodes.MAX_CONCURRENT_STREAMS: max_streams})
 
     # What comes in.
 
     def _on_request(self, event: h2.events.RequestReceived, events: list[Event]) -> None:
         stream_id = event.stream_id
-        if self._leaving or len(self._streams) >= self._max_streams:
+        unaware = self._settings_acked < self._limit_known_from
+        if self._leaving or unaware or len(self._streams) >= self._max_streams:
             self._calm.disturb()
             self._reset(stream_id, ErrorCodes.REFUSED_STREAM)
             return
@@ -232,8 +241,8 @@ class H2Session:
         events.append(Leaving())
 
     def _on_ack(self, event: h2.events.SettingsAcknowledged, events: list[Event]) -> None:
-        if self._acks_owed:
-            self._acks_owed -= 1
+        if self._settings_acked < self._settings_sent:
+            self._settings_acked += 1
         else:
             self._calm.disturb()
 
