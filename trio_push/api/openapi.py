@@ -23,7 +23,7 @@ from quart_schema import (
 from quart_schema.validation import DataSource
 
 from trio_push import __version__
-from trio_push.api.models import LineAnswer, PushLine, PushRequest
+from trio_push.api.models import KeyBody, LineAnswer, PushLine, PushRequest, TeamBody, TokenBody
 from trio_push.api.problems import Problem
 
 if TYPE_CHECKING:
@@ -42,6 +42,9 @@ _MEDIA_TYPES: Final[dict[type, str]] = {
 _EXAMPLES: Final[dict[type, Any]] = {
     PushRequest: {"token": "00aa11bb", "payload": {"aps": {"alert": "Hello"}}, "delay_s": 5},
     PushLine: {"token": "00aa11bb", "payload": "Hello"},
+    KeyBody: {"team_id": "TEAM000001", "public_key": "-----BEGIN PUBLIC KEY-----\n…"},
+    TeamBody: {"topics": ["com.example.app"]},
+    TokenBody: {"topics": ["com.example.app"], "expired_at": 1700000000},
 }
 
 #: how an API key may be shown
@@ -53,7 +56,11 @@ _SECURITY: Final = {
 _PARAMETERS: Final = {
     "token": "The device token: an even number of hex digits.",
     "id": "The id of the push: yours, or the one it was given.",
+    "key_id": "The id of the key: `kid` in the tokens that it signs.",
+    "team_id": "The id of the team: `iss` in its tokens.",
 }
+
+_APNS_TAG: Final = Tag("APNs", "What the strict profile knows of providers and device tokens.")
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -85,6 +92,7 @@ def add_openapi(app: QuartTrio, *, needs_key: bool) -> None:
         tags=[
             Tag("Pushes", "Push to devices, now or later, and take back what is not delivered."),
             Tag("Devices", "Who is connected, and who gets no pushes."),
+            *([_APNS_TAG] if "apns" in app.blueprints else []),
             Tag("Watching", "The books, and how the server is."),
         ],
         security_schemes=dict(_SECURITY) if needs_key else None,

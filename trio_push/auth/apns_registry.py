@@ -160,17 +160,18 @@ class Registry:
         self._tokens[record.token] = record
         return record
 
-    def drop_key(self, key_id: str) -> bool:
-        """Whether there was one."""
+    def drop_key(self, key_id: str) -> KeyRecord | None:
+        """Returns what there was, as its siblings do."""
         self.version += 1
-        return self._keys.pop(key_id, None) is not None
+        key = self._keys.pop(key_id, None)
+        return None if key is None else key.record
 
-    def drop_team(self, team_id: str) -> bool:
+    def drop_team(self, team_id: str) -> TeamRecord | None:
         self.version += 1
-        return self._teams.pop(team_id, None) is not None
+        return self._teams.pop(team_id, None)
 
-    def drop_token(self, token: str) -> bool:
-        return self._tokens.pop(token, None) is not None
+    def drop_token(self, token: str) -> TokenRecord | None:
+        return self._tokens.pop(token, None)
 
     def _put_token_of_file(self, record: TokenRecord) -> None:
         try:
