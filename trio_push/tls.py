@@ -86,7 +86,9 @@ def ask_for_certificates(context: ssl.SSLContext, authorities: Sequence[str]) ->
     try:
         context.load_verify_locations(cadata="\n".join(authorities))
     except (ssl.SSLError, ValueError):
-        raise ConfigError("a certificate authority is no certificate in PEM") from None
+        raise ConfigError(
+            "--apns-credentials: one of certificate_authorities is no certificate in PEM"
+        ) from None
     context.verify_mode = ssl.CERT_OPTIONAL
 
 

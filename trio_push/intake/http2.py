@@ -13,7 +13,7 @@ from typing import Protocol
 import trio
 
 from trio_push.errors import ProtocolError
-from trio_push.intake.apns import Profile
+from trio_push.intake.apns import Answer, Profile
 from trio_push.intake.http1 import EVENTS, PREFLIGHT_HEADERS
 from trio_push.patience import Patience
 from trio_push.sockets import WOULD_BLOCK, peer_certificate, receive_some
@@ -88,9 +88,9 @@ class Http2Connection:
         self._patience = patience
         self._admit = admit
         self._intake = owner.profile.connect(peer_certificate(sock))
-        self.session = H2Session(
-            max_body_bytes=MAX_VOIP_PAYLOAD_BYTES, max_streams=owner.profile.first_streams
-        )
+        #: the limit on streams as far as the profile has set it
+        self._streams = owner.profile.first_streams
+        self.session = H2Session(max_body_bytes=MAX_VOIP_PAYLOAD_BYTES, max_streams=self._streams)
         #: what the socket has not taken yet
         self._out = b""
         self._nursery: trio.Nursery | None = None
@@ -105,7 +105,7 @@ class Http2Connection:
         async with trio.open_nursery() as self._nursery:
             try:
                 self._out += self.session.initiate()
-                self.session.limit_streams(self._intake.max_streams)
+                self._limit(self._intake.max_streams)
                 await self._read(data)
                 self._lose_devices()
                 await self._wait_flushed()
@@ -176,25 +176,35 @@ class Http2Connection:
                     device.writable()
             else:
                 self._leaving = True
-        if not pushes:
-            return
+        if pushes:
+            await self._serve(pushes)
+
+    async def _serve(self, pushes: Sequence[Request]) -> None:
         answers = await self._intake.answer(pushes)
-        max_streams = self._intake.max_streams
-        if max_streams == 1:
-            # First, so that who has read the refusal knows what comes with it. A higher limit
-            # comes last: aioapns miscounts its free streams when it hears of that during a push.
-            self.session.limit_streams(max_streams)
+        streams = self._intake.max_streams
+        if streams < self._streams:
+            # First, so that who has read the refusal knows what comes with it.
+            self._limit(streams)
         for request, answer in zip(pushes, answers, strict=False):
-            headers = http2_headers(
-                answer.status,
-                answer.apns_id,
-                retry_after_s=answer.retry_after_s,
-                unique_id=answer.unique_id,
-            )
-            self.session.respond(request.stream_id, answer.status, headers, answer.body)
+            self._respond(request, answer)
         for request in pushes[len(answers) :]:
             self.session.refuse(request.stream_id)
-        self.session.limit_streams(max_streams)
+        if streams != self._streams:
+            # Last, as aioapns miscounts its free streams when it hears of more during a push.
+            self._limit(streams)
+
+    def _limit(self, streams: int) -> None:
+        self._streams = streams
+        self.session.limit_streams(streams)
+
+    def _respond(self, request: Request, answer: Answer) -> None:
+        headers = http2_headers(
+            answer.status,
+            answer.apns_id,
+            retry_after_s=answer.retry_after_s,
+            unique_id=answer.unique_id,
+        )
+        self.session.respond(request.stream_id, answer.status, headers, answer.body)
 
     def _answer(self, request: Request) -> bool:
         """Answer what is no push; False for all that is judged as one."""
@@ -209,7 +219,7 @@ class Http2Connection:
             if device is not None:
                 self._devices[request.stream_id] = device
                 # A page may have more to ask over the connection that its events come by.
-                self.session.limit_streams(MAX_STREAMS)
+                self._limit(MAX_STREAMS)
             return True
         page = find_page(self._owner.pages, request)
         if page is None:

@@ -6,14 +6,12 @@ makes a push of it.
 
 from __future__ import annotations
 
-import re
-from collections import Counter
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from trio_push.config import MAX_TTL_S
 from trio_push.push import NOW_OR_NEVER, Push
-from trio_push.wire.apns import Headers
+from trio_push.wire.apns import Headers, is_uuid, repeated_in
 from trio_push.wire.apns_strict_topics import PUSH_TYPES, PushType, bundle_id, push_type_of
 
 
@@ -60,7 +58,7 @@ class Asked:
         self.fields = dict(headers)
         once = len(self.fields) == len(headers)
         #: headers of Apple's that were given more than once
-        self.repeated = frozenset() if once else _repeated(headers)
+        self.repeated = set() if once else repeated_in(headers, _HEADERS)
         #: the last part of the path; None when the others are wrong
         self.raw_token = _token_in(path)
 
@@ -122,14 +120,6 @@ _HEADERS: Final = frozenset(
     ]
 )
 _PREFIX: Final = b"/3/device/"
-is_uuid: Final = re.compile(
-    rb"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
-).fullmatch
-
-
-def _repeated(headers: Headers) -> frozenset[bytes]:
-    counts = Counter(name for name, _ in headers if name in _HEADERS)
-    return frozenset(name for name, count in counts.items() if count > 1)
 
 
 def _token_in(path: bytes) -> bytes | None:

@@ -15,8 +15,8 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 import msgspec
 
 from trio_push.errors import Refusal
-from trio_push.wire.apns import MAX_COLLAPSE_ID_BYTES
-from trio_push.wire.apns_strict import Aimed, Asked, is_uuid
+from trio_push.wire.apns import MAX_COLLAPSE_ID_BYTES, is_uuid
+from trio_push.wire.apns_strict import Aimed, Asked
 from trio_push.wire.apns_strict_topics import PUSH_TYPES, bundle_id, is_topic
 from trio_push.wire.reasons import (
     BAD_COLLAPSE_ID,
