@@ -124,6 +124,7 @@ class Server:
             api=None if self._api is None else _url("http", self._api),
             ca_file=ca_file,
             asked=settings.asked,
+            strict=settings.apns == "strict",
         )
         fits = capacity(settings.max_connections, file_limit())
         self._admission = Admission(

@@ -85,7 +85,7 @@ def ask_for_certificates(context: ssl.SSLContext, authorities: Sequence[str]) ->
         return
     try:
         context.load_verify_locations(cadata="\n".join(authorities))
-    except (ssl.SSLError, ValueError):
+    except (ssl.SSLError, ValueError, TypeError):
         raise ConfigError(
             "--apns-credentials: one of certificate_authorities is no certificate in PEM"
         ) from None

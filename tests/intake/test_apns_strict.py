@@ -191,6 +191,31 @@ def test_each_rule_has_a_case(profile: StrictProfile) -> None:
     assert {case.reason for case in CASES} == {rule.reason.name for rule in RULES}
 
 
+#: "Handling notification responses from APNs", without those of channels
+APPLES = {
+    400: "BadCollapseId BadDeviceToken BadExpirationDate BadMessageId BadPriority BadTopic "
+    "DeviceTokenNotForTopic DuplicateHeaders IdleTimeout InvalidPushType MissingDeviceToken "
+    "MissingTopic PayloadEmpty TopicDisallowed",
+    403: "BadCertificate BadCertificateEnvironment ExpiredProviderToken Forbidden "
+    "InvalidProviderToken MissingProviderToken UnrelatedKeyIdInToken BadEnvironmentKeyIdInToken",
+    404: "BadPath",
+    405: "MethodNotAllowed",
+    410: "ExpiredToken Unregistered",
+    413: "PayloadTooLarge",
+    429: "TooManyProviderTokenUpdates TooManyRequests",
+    500: "InternalServerError",
+    503: "ServiceUnavailable Shutdown",
+}
+#: what no request is the cause of
+OF_THE_SERVER = {"IdleTimeout", "InternalServerError", "ServiceUnavailable", "Shutdown"}
+
+
+def test_every_reason_of_apples_is_here_with_its_status() -> None:
+    apples = {name: status for status, names in APPLES.items() for name in names.split()}
+    assert {name: REASONS[name].status for name in apples} == apples
+    assert {rule.reason.name for rule in RULES} == apples.keys() - OF_THE_SERVER
+
+
 #: What is mended, one after the other, of a request with which everything is wrong: each time the
 #: next thing is told, and so the order of the rules is.
 MENDING: list[tuple[str, dict[str, Any]]] = [

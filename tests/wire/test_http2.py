@@ -937,6 +937,13 @@ def limit_told(pair: Pair) -> list[int]:
     return [change[told].new_value for change in changes if told in change]
 
 
+def test_the_first_settings_are_apples() -> None:
+    first, *_ = sent_frames(H2Session(max_body_bytes=1, max_streams=1).initiate())
+    assert isinstance(first, frames.SettingsFrame)
+    push = SettingCodes.ENABLE_PUSH
+    assert first.settings == {1: 4096, 3: 1, 4: 65_535, 5: 16_384, 6: 8000, push: 0}
+
+
 def test_the_limit_on_streams_is_told_and_kept() -> None:
     pair = Pair(max_streams=1)
     assert pair.client.remote_settings.max_concurrent_streams == 1
