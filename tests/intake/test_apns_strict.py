@@ -175,7 +175,7 @@ CASES = [
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_each_rule(profile: StrictProfile, case: Case) -> None:
-    reader = profile.connect(case.certificate)
+    reader = profile.connect(case.certificate, is_http2=True)
     for earlier in case.before:
         reader.read(request(**earlier), T0)
     refused = refusal_of(reader, request(**case.request))
@@ -258,7 +258,7 @@ WORST = {
 
 
 def test_the_first_rule_that_is_broken_is_told(profile: StrictProfile) -> None:
-    reader = profile.connect(None)
+    reader = profile.connect(None, is_http2=True)
     first = bearer(age_s=1)
     reader.read(request(authorization=first), T0)
     told, asked = [], dict(WORST)
@@ -282,7 +282,9 @@ def test_by_certificate_the_order_is_the_same(profile: StrictProfile) -> None:
         (development, "BadCertificateEnvironment"),
         (profile, "BadTopic"),
     ]:
-        assert refusal_of(where.connect(only_production), asked).reason.name == reason
+        assert (
+            refusal_of(where.connect(only_production, is_http2=True), asked).reason.name == reason
+        )
 
 
 def test_everything_that_a_push_can_say(profile: StrictProfile) -> None:
@@ -293,7 +295,7 @@ def test_everything_that_a_push_can_say(profile: StrictProfile) -> None:
         apns_expiration=str(int(T0) + 60),
         apns_collapse_id="k",
     )
-    assert profile.connect(None).read(asked, T0) == Push(
+    assert profile.connect(None, is_http2=True).read(asked, T0) == Push(
         id=ID.decode(),
         token=TOKEN,
         payload=b'{"aps":{}}',
@@ -329,11 +331,11 @@ def test_each_push_type_goes_with_its_topic(
 ) -> None:
     """A key is for an app, and so for each of its topics."""
     asked = request(apns_push_type=push_type, apns_topic=topic)
-    assert profile.connect(None).read(asked, T0).topic == topic
+    assert profile.connect(None, is_http2=True).read(asked, T0).topic == topic
 
 
 def test_the_topic_of_a_certificate_for_one(profile: StrictProfile) -> None:
-    reader = profile.connect(der(provider.mdm_certificate()))
+    reader = profile.connect(der(provider.mdm_certificate()), is_http2=True)
     bare = request(apns_topic=None, authorization=None, body=b'{"mdm":"magic"}')
     assert reader.read(bare, T0).topic == MDM
     typed = request(apns_topic=None, authorization=None, apns_push_type="mdm")
@@ -343,26 +345,29 @@ def test_the_topic_of_a_certificate_for_one(profile: StrictProfile) -> None:
 def test_a_long_payload_is_for_voip(profile: StrictProfile) -> None:
     body = b'{"a":"%b"}' % (b"m" * 5112)
     asked = request(body=body, apns_topic=f"{APP}.voip", apns_push_type="voip")
-    assert profile.connect(None).read(asked, T0).payload == body
+    assert profile.connect(None, is_http2=True).read(asked, T0).payload == body
 
 
 def test_a_token_that_is_to_expire_has_not(profile: StrictProfile) -> None:
     asked = request(token=provider.EXPIRED_TOKEN, authorization=bearer(age_s=120))
-    assert profile.connect(None).read(asked, T0 - 61)
+    assert profile.connect(None, is_http2=True).read(asked, T0 - 61)
 
 
 def test_what_is_left_out_has_a_default(profile: StrictProfile) -> None:
-    push = profile.connect(None).read(request(apns_id=None), T0)
+    push = profile.connect(None, is_http2=True).read(request(apns_id=None), T0)
     assert (push.priority, push.collapse_id) == (10, None)
     assert push.expires_at == T0 + profile.default_ttl_s
     past = request(apns_expiration="1")
-    assert profile.connect(None).read(past, T0).expires_at == NOW_OR_NEVER
+    assert profile.connect(None, is_http2=True).read(past, T0).expires_at == NOW_OR_NEVER
 
 
 def test_a_full_store(profile: StrictProfile) -> None:
     profile.node.router._store_total = 0
-    assert refusal_of(profile.connect(None), request()).reason.name == "ServiceUnavailable"
-    assert profile.connect(None).read(request(apns_expiration="0"), T0)
+    assert (
+        refusal_of(profile.connect(None, is_http2=True), request()).reason.name
+        == "ServiceUnavailable"
+    )
+    assert profile.connect(None, is_http2=True).read(request(apns_expiration="0"), T0)
 
 
 header_values = st.one_of(st.binary(max_size=80), st.sampled_from([b"", b"10", b"alert", ID]))
@@ -403,7 +408,7 @@ def test_whatever_is_asked_is_a_push_or_one_of_apples_reasons(
 ) -> None:
     asked = Request([(b"authorization", shown), *headers], method, path, body)
     try:
-        assert _PROFILE.connect(certificate).read(asked, T0).token == TOKEN
+        assert _PROFILE.connect(certificate, is_http2=True).read(asked, T0).token == TOKEN
     except PushRefused as refused:
         reason = refused.reason.name
     else:
@@ -415,6 +420,6 @@ _PROFILE = make_profile()
 
 
 def test_an_id_that_is_given_twice_is_none(profile: StrictProfile) -> None:
-    refused = refusal_of(profile.connect(None), request(twice=b"apns-id"))
+    refused = refusal_of(profile.connect(None, is_http2=True), request(twice=b"apns-id"))
     assert refused.reason.name == "DuplicateHeaders"
     assert refused.apns_id != ID.decode()

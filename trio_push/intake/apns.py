@@ -43,7 +43,7 @@ class ApnsIntake:
 
     #: how many streams an HTTP/2 connection may have now
     max_streams: int = MAX_STREAMS
-    #: whether what comes with a refused request, and behind it, is not answered
+    #: whether what comes with a refused request, and behind it, gets no answer
     stops_at_refusal: ClassVar[bool] = False
 
     def __init__(self, node: Node) -> None:
@@ -56,7 +56,7 @@ class ApnsIntake:
     async def answer(self, requests: Sequence[AnyRequest]) -> list[Answer]:
         """One answer per request, in order; all that are accepted are submitted together.
 
-        At least one, if there is a request: the others may be handed in again, or refused.
+        Fewer when it stops at a refusal, which is the last one then.
         """
         pushes: list[Push] = []
         answers: list[Answer | None] = []
@@ -100,5 +100,5 @@ class Profile(Protocol):
     def first_streams(self) -> int:
         """The number of streams that a new HTTP/2 connection is told first."""
 
-    def connect(self, certificate: bytes | None) -> ApnsIntake:
+    def connect(self, certificate: bytes | None, *, is_http2: bool) -> ApnsIntake:
         """The intake of a new connection, which may have a client certificate (DER)."""

@@ -30,8 +30,8 @@ class MdmProfile(ApnsIntake):
         self._default_ttl_s = node.settings.default_ttl_s
         self._keys = node.api_keys if node.settings.apns_auth else None
 
-    def connect(self, certificate: bytes | None) -> ApnsIntake:
-        """The same for any connection; a certificate says nothing here."""
+    def connect(self, certificate: bytes | None, *, is_http2: bool) -> ApnsIntake:
+        """The same for any connection."""
         return self
 
     def read(self, request: AnyRequest, now: float) -> Push:

@@ -57,11 +57,14 @@ class StrictProfile:
         )
         self.rate = DeviceRate(settings.apns_token_rate)
         self.default_ttl_s = settings.default_ttl_s
-        self._connection = ThrottledIntake if settings.apns_throttle else StrictIntake
+        self._throttles = settings.apns_throttle
 
-    def connect(self, certificate: bytes | None) -> StrictIntake:
+    def connect(self, certificate: bytes | None, *, is_http2: bool) -> StrictIntake:
         parsed = None if certificate is None else parse_certificate(certificate)
-        return self._connection(self, ProviderSession(self.authority, parsed))
+        session = ProviderSession(self.authority, parsed)
+        # HTTP/1.1 has no streams that could be refused.
+        kind = ThrottledIntake if self._throttles and is_http2 else StrictIntake
+        return kind(self, session)
 
 
 class StrictIntake(ApnsIntake):

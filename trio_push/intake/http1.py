@@ -66,7 +66,7 @@ class Http1Intake:
         `data` is what has been read already. Raises OSError, and trio.ClosedResourceError when
         `patience` has run out.
         """
-        intake = self._profile.connect(peer_certificate(sock))
+        intake = self._profile.connect(peer_certificate(sock), is_http2=False)
         with closing(RequestParser(self._websockets)) as parser:
             while data:
                 was_idle = parser.idle
@@ -110,10 +110,10 @@ class Http1Intake:
             if own is None:
                 pushes.append(request)
                 continue
-            responses += await _judged(intake, pushes)
+            responses += map(_render, await intake.answer(pushes), pushes)
             responses.append(own)
             pushes = []
-        responses += await _judged(intake, pushes)
+        responses += map(_render, await intake.answer(pushes), pushes)
         return b"".join(responses)
 
     def _own_response(self, request: Request) -> bytes | None:
@@ -137,14 +137,6 @@ class Http1Intake:
         body = orjson.dumps({"reason": "BadRequest", "detail": str(error)}) + b"\n"
         await send_all(sock, http1.response(error.status, body, b"application/json", close=True))
         await close_gently(sock)
-
-
-async def _judged(intake: ApnsIntake, pushes: list[Request]) -> list[bytes]:
-    answers = await intake.answer(pushes)
-    while len(answers) < len(pushes):
-        # There are no streams here that could be refused: the rest has its turn at once.
-        answers += await intake.answer(pushes[len(answers) :])
-    return list(map(_render, answers, pushes))
 
 
 def _render(answer: Answer, request: Request) -> bytes:

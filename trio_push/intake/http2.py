@@ -87,7 +87,7 @@ class Http2Connection:
         self.sock = sock
         self._patience = patience
         self._admit = admit
-        self._intake = owner.profile.connect(peer_certificate(sock))
+        self._intake = owner.profile.connect(peer_certificate(sock), is_http2=True)
         #: the limit on streams as far as the profile has set it
         self._streams = owner.profile.first_streams
         self.session = H2Session(max_body_bytes=MAX_VOIP_PAYLOAD_BYTES, max_streams=self._streams)
