@@ -28,19 +28,15 @@ class Request(NamedTuple):
 async def test_good_and_bad_together(autojump_clock: MockClock, node: Node) -> None:
     node.router.attach(device := FakeDevice())
     node.router.unregister("dead")
-    answers = (
-        await MdmProfile(node)
-        .connect(None)
-        .answer(
-            [
-                Request(b"/3/device/AA", b"1"),
-                Request(b"/3/device/xyz"),
-                Request(b"/3/device/dead"),
-                Request(b"/3/device/bb", b""),
-                Request(b"/3/device/aa", b"2", headers=[]),
-                Request(b"/nope"),
-            ]
-        )
+    answers = await MdmProfile(node).answer(
+        [
+            Request(b"/3/device/AA", b"1"),
+            Request(b"/3/device/xyz"),
+            Request(b"/3/device/dead"),
+            Request(b"/3/device/bb", b""),
+            Request(b"/3/device/aa", b"2", headers=[]),
+            Request(b"/nope"),
+        ]
     )
     assert [answer.status for answer in answers] == [200, 400, 410, 400, 200, 404]
     assert [answer.apns_id == ID for answer in answers] == [True] * 4 + [False, True]
