@@ -67,13 +67,14 @@ token of 64 hex digits.
 ## aioapns
 
     import ssl
+    from pathlib import Path
     from aioapns import APNs, NotificationRequest
     from aioapns.connection import APNsProductionClientProtocol
 
     APNsProductionClientProtocol.APNS_SERVER = "localhost"
     APNsProductionClientProtocol.APNS_PORT = 8443
     client = APNs(
-        key=open("{key}").read(),
+        key=Path("{key}").read_text(),
         key_id="{key_id}",
         team_id="{team_id}",
         topic="{topic}",
@@ -103,6 +104,8 @@ token of 64 hex digits.
 
 ## @parse/node-apn
 
+    import apn from "@parse/node-apn";
+
     const provider = new apn.Provider({{
       address: "localhost",
       port: 8443,
@@ -115,11 +118,15 @@ token of 64 hex digits.
 
 ## httpx
 
+    import ssl, time
+    from pathlib import Path
+    import httpx, jwt
+
     context = ssl.create_default_context(cafile="ca.pem")
     context.load_cert_chain("{app}")  # or, without a certificate, a header:
     provider_token = jwt.encode(
         {{"iss": "{team_id}", "iat": int(time.time())}},
-        open("{key}").read(), "ES256", headers={{"kid": "{key_id}"}},
+        Path("{key}").read_text(), "ES256", headers={{"kid": "{key_id}"}},
     )
     client = httpx.Client(http2=True, verify=context, base_url="https://localhost:8443")
     client.post(
