@@ -1,4 +1,4 @@
-"""Where a listener listens, as settings and the banner write it. Pure."""
+"""Where a listener listens, as the settings have it. Pure."""
 
 from __future__ import annotations
 

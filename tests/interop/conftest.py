@@ -20,6 +20,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from tests.interop.running import PATIENCE_S, Running, running
+from tests.interop.strict import launch_strict, providers, strict, strict_files
+
+#: fixtures of the strict profile's tests
+__all__ = ["launch_strict", "providers", "strict", "strict_files"]
 
 JS = Path(__file__).parent / "js"
 
@@ -157,8 +161,3 @@ def ways(
     """A client for each way, and each with one connection for all tests."""
     with contextlib.ExitStack() as stack:
         yield {way: stack.enter_context(open_way(server, way)) for way in WAYS}
-
-
-from tests.interop.strict import launch_strict, providers, strict, strict_files  # noqa: E402
-
-__all__ = ["launch_strict", "providers", "strict", "strict_files"]
