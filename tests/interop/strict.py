@@ -151,6 +151,7 @@ def providers(strict_files: tuple[CredentialSet, Path]) -> dict[str, Provider]:
     anybody = issue(made.authority, common_name("anybody"), CERTIFICATE_LIFE, now)
     sandbox = make_push_certificate(made.authority, VOIP, "v", now, environments=("development",))
     stranger = make_push_certificate(make_ca("another", now), VOIP, "v", now)
+    expired = make_push_certificate(made.authority, VOIP, "v", now - 2 * CERTIFICATE_LIFE)
     return {
         "by token": good,
         "by certificate": Provider(certificate=folder / "app.pem"),
@@ -162,6 +163,7 @@ def providers(strict_files: tuple[CredentialSet, Path]) -> dict[str, Provider]:
         "no push certificate": by_certificate("anybody.pem", anybody),
         "certificate for development": by_certificate("sandbox.pem", sandbox),
         "stranger": by_certificate("stranger.pem", stranger),
+        "expired": by_certificate("expired.pem", expired),
     }
 
 

@@ -123,8 +123,11 @@ def test_who_may_not(strict: Strict, connect: Connect, token: str, name: str) ->
     assert answer(push(client, Ask(""), token))[1] == reason
 
 
-def test_a_certificate_of_another_authority(strict: Strict, connect: Connect, token: str) -> None:
-    client = connect(strict.server, strict.providers["stranger"])
+@pytest.mark.parametrize("name", ["stranger", "expired"])
+def test_a_certificate_that_is_not_valid(
+    strict: Strict, connect: Connect, token: str, name: str
+) -> None:
+    client = connect(strict.server, strict.providers[name])
     with pytest.raises(httpx.TransportError):
         push(client, Ask(""), token)
 
