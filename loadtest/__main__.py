@@ -26,8 +26,21 @@ from rich.console import Console
 from loadtest.bench import Plan, say
 from loadtest.child import Failed
 from loadtest.report import Report, as_json, print_report
-from loadtest.scenarios import acks, connect, delay, fanout, idle, intake, resume, steady, storm
+from loadtest.scenarios import (
+    acks,
+    connect,
+    delay,
+    fanout,
+    idle,
+    intake,
+    resume,
+    scale,
+    simulate,
+    steady,
+    storm,
+)
 from trio_push.capacity import raise_file_limit
+from trio_push.errors import PushError
 
 Scenario = Callable[[], Awaitable[Report]]
 #: files that a process has open beside its devices
@@ -206,6 +219,64 @@ def _resume(
     )
 
 
+@app.command(name="scale")
+def _scale(
+    *,
+    devices: Annotated[int, _some("Devices that connect.")] = 15_000,
+    transport: Annotated[
+        Literal["sse", "ws", "mixed"], Parameter(help="How the devices connect.")
+    ] = "sse",
+    ramp: Annotated[float, _some("Devices that connect in a second.")] = 2_000,
+    keepalive: Annotated[float, Parameter(help="Seconds between keep-alives.")] = 30,
+    idle: Annotated[float, _some("Seconds in which nothing else happens.")] = 60,
+    rate: Annotated[float, _some("Pushes sent in a second.")] = 2_500,
+    seconds: Annotated[float, _some("Time to push for.")] = 20,
+    server_workers: Annotated[
+        int, Parameter(help="Processes of the server; 0: as many as the devices need.")
+    ] = 0,
+    workers: Annotated[
+        int, Parameter(help="Processes of the swarm; 0: as many as the devices need.")
+    ] = 0,
+    resume: Annotated[
+        Path | None, Parameter(help="File to note each stage in; those noted are not run again.")
+    ] = None,
+    json: Annotated[Path | None, Parameter(help="File to write all samples to.")] = None,
+) -> int:
+    """Many devices through ramp, idleness, pushes, a broadcast, a storm and a drain."""
+    plan = scale.Scale(
+        devices=devices,
+        transport=transport,
+        ramp=ramp,
+        keepalive_s=keepalive,
+        idle_s=idle,
+        rate=rate,
+        push_s=seconds,
+        server_workers=server_workers,
+        workers=workers,
+    )
+    return _report(lambda: scale.run(plan, resume), Common(json=json))
+
+
+@app.command(name="simulate")
+def _simulate(
+    *,
+    devices: Annotated[
+        tuple[int, ...], Parameter(help="Devices of the whole cluster. Repeatable.")
+    ] = (1_000_000, 5_000_000, 100_000_000),
+    devices_per_node: Annotated[int, _some("Devices of one process.")] = 50_000,
+    entries: Annotated[int, Parameter(help="Nodes that pushes come in at; 0: all.")] = 0,
+    primaries: Annotated[int, _some("Redis servers that share the registry.")] = 1,
+    seed: Annotated[int, Parameter(help="What chance is made of.")] = 0,
+    json: Annotated[Path | None, Parameter(help="File to write all figures to.")] = None,
+) -> int:
+    """Traffic between nodes and Redis at sizes that no machine here holds; nothing is measured."""
+
+    async def scenario() -> Report:
+        return simulate.run(devices, devices_per_node, entries, primaries, seed)
+
+    return _report(scenario, Common(json=json))
+
+
 def _report(scenario: Scenario, common: Common) -> int:
     """Run a scenario, say what came of it, and give the exit code."""
     report = None
@@ -215,7 +286,7 @@ def _report(scenario: Scenario, common: Common) -> int:
         return 2
     try:
         report = trio.run(_until_signal, scenario)
-    except* (Failed, httpx.HTTPError) as group:
+    except* (Failed, PushError, httpx.HTTPError) as group:
         failures = list(_leaves(group))
     for failure in failures:
         kind = "" if isinstance(failure, Failed) else f"{type(failure).__name__}: "

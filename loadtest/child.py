@@ -78,6 +78,11 @@ class Child:
         assert self._process.stdin is not None
         await self._process.stdin.send_all(line.encode() + b"\n")
 
+    async def terminate(self) -> None:
+        """Ask the child to end, and wait until it has."""
+        self._process.terminate()
+        await self._process.wait()
+
     async def _read(self) -> None:
         """Take in what the child prints; runs as long as it can print."""
         assert self._process.stdout is not None

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import resource
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,10 +38,18 @@ class Usage:
 
 def usage(pid: int) -> Usage:
     """What `pid` and its descendants use now. Raises OSError when `pid` has ended."""
-    pids = family(pid)
+    return usage_of(family(pid))
+
+
+def usage_of(pids: Sequence[int]) -> Usage:
+    """What these processes use now; one that has ended meanwhile uses nothing."""
+    used = []
+    for pid in pids:
+        with suppress(OSError):
+            used.append((cpu_s(pid), pss_bytes(pid)))
     return Usage(
-        cpu_s=sum(map(cpu_s, pids)),
-        pss_bytes=sum(map(pss_bytes, pids)),
+        cpu_s=sum(cpu for cpu, _ in used),
+        pss_bytes=sum(pss for _, pss in used),
         kernel_bytes=kernel_bytes(),
         at_s=time.monotonic(),
     )

@@ -24,6 +24,7 @@ SANS_IO = (
     "trio_push.config",
     "trio_push.settings",
     "trio_push.wire",
+    "trio_push.faults",
     "trio_push.auth.apikey",
     "trio_push.auth.apns_certificate",
     "trio_push.auth.apns_registry",
@@ -37,12 +38,16 @@ SANS_IO = (
     "trio_push.watch.histogram",
     "trio_push.swarm.audit",
     "trio_push.swarm.books",
+    "trio_push.swarm.connections",
     "trio_push.swarm.histogram",
     "trio_push.swarm.http_response",
     "trio_push.swarm.position",
+    "trio_push.swarm.read_marks",
     "trio_push.swarm.reconnect",
     "trio_push.swarm.stamp",
     "trio_push.swarm.thresholds",
+    "trio_push.swarm.users",
+    "trio_push.swarm.worst",
 )
 #: What reaches the world or a clock: no import of these, nor of anything inside them …
 # fmt: off
@@ -70,11 +75,18 @@ ROOMS = tuple(
     for room in ("auth", "intake", "router", "mailbox", "devices", "engine", "api", "watch")
 )
 SERVER = (*ROOMS, "trio_push.node", "trio_push.server")
-OUTER = ("trio_push.swarm", "trio_push.server", "trio_push.cli", "trio_push.demo", "loadtest")
+# fmt: off
+OUTER = (
+    "trio_push.swarm", "trio_push.server", "trio_push.cli", "trio_push.demo", "trio_push.testing",
+    "loadtest",
+)
+# fmt: on
 
 #: A push travels intake → router → mailbox → connection → wire; intake and devices never meet.
 RULES = (
     Rule("trio_push.wire", (*SERVER, *OUTER)),
+    # asked by those whom faults befall, who carry them out
+    Rule("trio_push.faults", (*SERVER, *OUTER)),
     Rule("trio_push.intake", ("trio_push.devices", "trio_push.api", *OUTER)),
     Rule("trio_push.router", ("trio_push.intake", "trio_push.api", "trio_push.node", *OUTER)),
     # asked by intake, devices and API; itself it asks none of them

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from trio_push import sockets
 from trio_push.tls import dev_context
@@ -77,3 +78,46 @@ async def test_what_is_sent_after_the_reading_stopped_is_encrypted(pair: Pair) -
     assert await sockets.receive_some(pair.ours) == b""
     await sockets.send_all(pair.ours, b"answered after")
     assert await pair.they_receive() == b"answered after"
+
+
+@pytest.fixture
+def plain() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Two ends of a TCP connection: ours, and theirs, which blocks."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        theirs = socket.create_connection(listener.getsockname(), timeout=5)
+        ours, _ = listener.accept()
+    ours.setblocking(False)
+    with ours, theirs:
+        yield ours, theirs
+
+
+async def test_a_reset_is_one(plain: tuple[socket.socket, socket.socket]) -> None:
+    ours, theirs = plain
+    sockets.reset(ours)
+    sockets.reset(ours)
+    with pytest.raises(ConnectionResetError):
+        theirs.recv(1)
+
+
+async def test_a_reset_wakes_who_waits(plain: tuple[socket.socket, socket.socket]) -> None:
+    async with trio.open_nursery() as nursery:
+
+        @nursery.start_soon
+        async def wait() -> None:
+            with pytest.raises(trio.ClosedResourceError):
+                await sockets.receive_some(plain[0])
+
+        await trio.testing.wait_all_tasks_blocked()
+        sockets.reset(plain[0])
+
+
+async def test_who_has_left(plain: tuple[socket.socket, socket.socket]) -> None:
+    ours, theirs = plain
+    theirs.sendall(b"not read")
+    assert not sockets.has_left(ours)
+    theirs.close()
+    with trio.fail_after(5):
+        while not sockets.has_left(ours):
+            await trio.sleep(0.01)
+    ours.close()
+    assert sockets.has_left(ours)

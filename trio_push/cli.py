@@ -20,6 +20,10 @@ from trio_push.errors import ConfigError, Unreachable
 COMMANDS = {
     "serve": ("trio_push.commands.serve:serve", "Run the push server."),
     "swarm": ("trio_push.commands.swarm:swarm", "Run a swarm of simulated devices."),
+    "swarm-agent": (
+        "trio_push.commands.swarm_agent:swarm_agent",
+        "Lend this machine to swarms that are started elsewhere.",
+    ),
     "push": ("trio_push.commands.push:push", "Send one push, or many from a file."),
     "listen": ("trio_push.commands.listen:listen", "Be one device and print what it gets."),
     "apns-credentials": (

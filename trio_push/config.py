@@ -46,6 +46,16 @@ def _check_api(text: str) -> None:
         Address.parse(text)
 
 
+#: of `faults.SCENARIOS`, which takes a while to import: not for --help
+SCENARIO_NAMES = (
+    "apple-shutdown",
+    "token-churn",
+    "throttled",
+    "flaky-network",
+    "goaway-storm",
+    "magic-tokens",
+)
+
 #: values of --store: pushes are held in memory only, or also in the SQLite file that follows
 MEMORY = "memory"
 SQLITE = "sqlite:"
@@ -246,6 +256,14 @@ class ServeSettings:
         "Time a device has to acknowledge a push that asks for it before it is sent again.",
         unit="s",
         minimum=1,
+    )
+    faults: str | None = setting(
+        None, "TOML file with faults on demand: see the reference of faults.", unit="file"
+    )
+    scenario: tuple[str, ...] = setting(
+        (),
+        "Faults on demand that go together, by their name. Repeatable.",
+        choices=SCENARIO_NAMES,
     )
     drain_s: float = setting(
         10 * SECONDS, "Time to close connections in on SIGTERM or SIGINT.", unit="s"

@@ -15,6 +15,7 @@ from trio_push.auth.devices import DeviceAuth
 from trio_push.auth.from_settings import open_api_keys, open_apns_registry, open_device_auth
 from trio_push.clock import Clock
 from trio_push.config import ServeSettings
+from trio_push.faults import Faults
 from trio_push.mailbox.journal import Journal, NoJournal
 from trio_push.router.channel import PushChannel
 from trio_push.router.directory import Directory
@@ -38,6 +39,8 @@ class Node:
     api_keys: ApiKeys | None
     #: what the strict profile of APNs knows of providers; None under another profile
     apns_registry: Registry | None
+    #: faults on demand
+    faults: Faults
     id: str = field(default_factory=lambda: secrets.token_hex(4))
     #: "starting", "ready" or "draining"; only "ready" accepts pushes and devices
     phase: str = "starting"
@@ -51,15 +54,19 @@ class Node:
         journal = journal or NoJournal()
         ledger = Ledger()
         directory = Directory()
+        node_id = secrets.token_hex(4)
+        faults = Faults(node_id, lambda rule: ledger.befall(rule.name, rule.action.kind))
         return cls(
             settings=settings,
             clock=clock,
             ledger=ledger,
             directory=directory,
             journal=journal,
-            router=Router(settings, clock, ledger, directory, journal),
+            router=Router(settings, clock, ledger, directory, journal, faults),
             push_channel=PushChannel(),
             device_auth=open_device_auth(settings, clock),
             api_keys=open_api_keys(settings),
             apns_registry=open_apns_registry(settings),
+            faults=faults,
+            id=node_id,
         )

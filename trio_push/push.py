@@ -94,6 +94,7 @@ class State(IntEnum):
     DROPPED_MAILBOX_FULL = 12
     DROPPED_DEVICE_TOO_SLOW = 13
     LOST = 14
+    LOST_BY_FAULT = 15
 
     @property
     def is_open(self) -> bool:

@@ -35,10 +35,13 @@ from trio_push.devices.front import FrontDoor
 from trio_push.devices.heartbeat import Heartbeat
 from trio_push.devices.session import Session
 from trio_push.devices.websocket import EchoTransport, WebSocketTransport
-from trio_push.errors import Refusal
+from trio_push.errors import ConfigError, Refusal
+from trio_push.faults import RuleRefused
+from trio_push.faults_file import open_rules
 from trio_push.intake.apns import Profile
 from trio_push.intake.apns_mdm import MdmProfile
 from trio_push.intake.apns_strict import StrictProfile
+from trio_push.intake.faults import Fates
 from trio_push.intake.http1 import WEBSOCKET, Http1Intake
 from trio_push.intake.http2 import Http2Intake
 from trio_push.mailbox.journal import Journal, NoJournal
@@ -111,6 +114,7 @@ class Server:
     ) -> None:
         self.node = Node.make(settings, clock, _open_journal(settings.store, files))
         self._settings = settings
+        _add_faults(self.node, settings)
         self._plain = [_open(address, files) for address in settings.listen]
         self._tls = [_open(address, files) for address in settings.tls_listen]
         self._api = None if settings.api == "off" else _open(settings.api, files)
@@ -148,6 +152,7 @@ class Server:
         if debug_echo:
             websockets[b"/echo"] = EchoTransport(delivery)
         profile = _profile(self.node)
+        fates = Fates(self.node)
         pages = (
             Health(self.node, self.addresses.api),
             AckPage(self.node.router, self.node.device_auth),
@@ -158,8 +163,8 @@ class Server:
         }
         return FrontDoor(
             self.node,
-            Http1Intake(profile, pages, websockets=websockets.keys(), **patience),
-            Http2Intake(profile, pages, **patience),
+            Http1Intake(profile, pages, fates, websockets=websockets.keys(), **patience),
+            Http2Intake(profile, pages, fates, **patience),
             self._admission,
             self._heartbeat,
             self._expiry,
@@ -267,6 +272,17 @@ def _profile(node: Node) -> Profile:
     if node.apns_registry is None:
         return MdmProfile(node)
     return StrictProfile(node, node.apns_registry)
+
+
+def _add_faults(node: Node, settings: ServeSettings) -> None:
+    """The rules to begin with. Raises ConfigError."""
+    rules = open_rules(settings)
+    try:
+        node.faults.add(rules, trio.current_time())
+    except RuleRefused as refused:
+        raise ConfigError(f"--faults, --scenario: {refused}") from refused
+    if rules:
+        log.warning("faults_on_demand", rules=len(rules))
 
 
 def _url(scheme: str, sock: socket.socket) -> str:

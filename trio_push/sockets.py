@@ -10,6 +10,8 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
+import struct
+from typing import Final
 
 import trio
 
@@ -25,6 +27,9 @@ USER_TIMEOUT_MS = 60_000
 #: time that a peer has to take our last words, and bytes that we still read from it meanwhile
 LINGER_S = 2.0
 LINGER_BYTES = 65_536
+
+#: include/net/tcp_states.h of Linux
+_TCP_ESTABLISHED: Final = 1
 
 
 def listen(host: str, port: int, *, backlog: int = 65_535) -> socket.socket:
@@ -129,6 +134,25 @@ async def close_gently(sock: socket.socket) -> None:
         except OSError:
             pass
     sock.close()
+
+
+def reset(sock: socket.socket) -> None:
+    """Close so that the peer gets RST; whoever waits for the socket gets ClosedResourceError."""
+    if sock.fileno() < 0:
+        return
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    trio.lowlevel.notify_closing(sock)
+    sock.close()
+
+
+def has_left(sock: socket.socket) -> bool:
+    """Whether the peer has ended the connection, also behind what it sent and nobody has read."""
+    try:
+        state = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
+    except OSError:
+        return True
+    return state != _TCP_ESTABLISHED
 
 
 def _say_closed(sock: socket.socket) -> None:

@@ -19,7 +19,8 @@ _COMMAND = (
 
 
 @asynccontextmanager
-async def _serve(*flags: str) -> AsyncIterator[Server]:
+async def serve(*flags: str) -> AsyncIterator[Server]:
+    """The server with `flags` beside those that every run needs."""
     async with running([*_COMMAND, *flags]) as child:
         wire = await child.listening("wire")
         api = await child.listening("api")
@@ -33,7 +34,7 @@ async def _broadcast(api: Address, text: str) -> None:
 
 def ours(transport: str, *flags: str) -> Peer:
     """Our server with these settings."""
-    peer = Peer("trio-push", partial(_serve, *flags))
+    peer = Peer("trio-push", partial(serve, *flags))
     return over_websocket(peer) if transport == "ws" else peer
 
 

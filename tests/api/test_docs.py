@@ -78,7 +78,8 @@ async def test_it_says_everything(client: httpx.AsyncClient, page: Page) -> None
 async def test_its_commands_are_for_this_server(client: httpx.AsyncClient, page: Page) -> None:
     commands = re.findall(r"curl -X POST (\S+)", page.text)
     base = str(client.base_url).rstrip("/")
-    assert commands == [f"{base}/v1/push", f"{base}/v1/pushes"]
+    faults = [f"{base}/v1/faults", f"'{base}/v1/faults/scenarios/{{name}}'"]
+    assert commands == [f"{base}/v1/push", f"{base}/v1/pushes", *faults]
 
 
 async def test_the_index_links_to_everything(client: httpx.AsyncClient) -> None:

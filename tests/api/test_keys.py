@@ -24,7 +24,7 @@ async def node() -> Node:
 def requests_of(document: dict[str, Any]) -> list[tuple[str, str]]:
     """Every method and path, with something in place of the parameters."""
     return [
-        (method.upper(), path.format(token="c0ffee", id="x"))
+        (method.upper(), path.format(token="c0ffee", id="x", name="x"))
         for path, methods in document["paths"].items()
         for method in methods
     ]

@@ -39,6 +39,11 @@ async def test_paths(document: dict[str, Any]) -> None:
         "GET /v1/devices/{token}",
         "PUT /v1/devices/{token}",
         "DELETE /v1/devices/{token}",
+        "GET /v1/faults",
+        "POST /v1/faults",
+        "DELETE /v1/faults",
+        "DELETE /v1/faults/{name}",
+        "POST /v1/faults/scenarios/{name}",
         "GET /v1/ledger",
         "GET /healthz",
         "GET /readyz",
@@ -67,7 +72,7 @@ async def test_operations_are_described(document: dict[str, Any]) -> None:
 
 async def test_fields_are_described(document: dict[str, Any]) -> None:
     schemas = document["components"]["schemas"]
-    for shape in ("PushRequest", "PushLine", "DevicesQuery", "Problem"):
+    for shape in ("PushRequest", "PushLine", "DevicesQuery", "Problem", "Rule", "Match"):
         for name, field in schemas.get(shape, {"properties": {}})["properties"].items():
             assert field.get("description"), f"{shape}.{name}"
 

@@ -16,6 +16,7 @@ from trio_push.intake.apns_strict import RULES
 from trio_push.mailbox.mailbox import MAX_ANSWERS
 from trio_push.push import State
 from trio_push.settings import Setting, settings_of
+from trio_push.swarm.agent import AgentSettings
 from trio_push.swarm.settings import SwarmSettings
 from trio_push.watch.metrics import METRICS
 from trio_push.wire import apns_strict_rules
@@ -33,6 +34,7 @@ PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 SETTINGS = {
     "settings.md": settings_of(ServeSettings),
     "swarm.md": settings_of(SwarmSettings),
+    "swarm-agent.md": settings_of(AgentSettings),
 }
 
 

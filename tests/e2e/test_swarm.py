@@ -63,8 +63,11 @@ async def test_a_restless_crowd_loses_nothing(transport: str, store: str, tmp_pa
     assert report["devices"]["dropped"] == report["devices"]["back"] == 50
     assert report["devices"]["resumes"] > 50
     assert report["devices"]["not_recovered"] == 0
-    assert (report["deliveries"]["lost"], report["deliveries"]["duplicate"]) == (0, 0)
+    assert report["deliveries"]["lost"] == 0
     assert report["deliveries"]["received"] == report["pushes"]["accepted"]
     if acks:
+        # what a device had, and dropped before its word was out, comes again
         assert report["deliveries"]["acknowledged"] >= report["pushes"]["accepted"]
+    else:
+        assert report["deliveries"]["duplicate"] == 0
     assert report["books"]["balanced"] is True

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
 from tests.router.conftest import node, settings
+from tests.serving import tls, trust
 
-__all__ = ["node", "settings"]
+__all__ = ["node", "settings", "tls", "trust"]

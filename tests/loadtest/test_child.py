@@ -89,3 +89,11 @@ async def test_cancelling_ends_the_child():
             await child.event("never")
     assert scope.cancelled_caught
     assert gone(child.pid)
+
+
+async def test_a_child_that_is_asked_to_end():
+    async with python('import time; print(\'{"event": "up"}\'); time.sleep(60)') as child:
+        await child.event("up")
+        with trio.fail_after(20):
+            await child.terminate()
+        assert gone(child.pid)

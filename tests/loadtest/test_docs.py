@@ -27,20 +27,30 @@ def test_every_scenario_is_listed():
 def listed_options():
     """Scenario and option → default."""
     options = {}
-    row = r"^\| `--([a-z]+)` \| (\S+) \| ([^|]+) \|"
+    row = r"^\| `--([a-z-]+)` \| (\S+) \| ([^|]+) \|"
     for option, default, who in re.findall(row, PAGE, re.MULTILINE):
         named = re.findall(r"`([a-z]+)`", who)
         scenarios = set(SCENARIOS) - set(named) if who.startswith("all") else named
+        option = option.replace("-", "_")
         options |= {(name, option): default.strip("`") for name in scenarios}
     return options
+
+
+def shown(default):
+    if isinstance(default, tuple):
+        return ",".join(map(str, default))
+    return "none" if default is None else str(default)
 
 
 def test_every_option_is_listed_with_its_default():
     expected = {}
     for name, command in commands().items():
-        for option in get_type_hints(command).keys() - {"return", "common"}:
-            expected[name, option] = str(command.__kwdefaults__[option])
-        expected |= {(name, "only"): "all", (name, "json"): "none"}
+        options = get_type_hints(command).keys() - {"return"}
+        if "common" in options:
+            options -= {"common"}
+            expected |= {(name, "only"): "all", (name, "json"): "none"}
+        for option in options:
+            expected[name, option] = shown(command.__kwdefaults__[option])
     assert listed_options() == expected
 
 

@@ -59,8 +59,18 @@ def test_every_scenario_has_help(capsys, name):
     assert "--rounds" in capsys.readouterr().out
 
 
+#: those that have no rounds, and no peers
+LONE = {"scale": "--resume", "simulate": "--primaries"}
+
+
+@pytest.mark.parametrize("name", LONE)
+def test_those_without_rounds_have_help(capsys, name):
+    app([name, "--help"])
+    assert LONE[name] in capsys.readouterr().out
+
+
 def test_every_scenario_is_known():
-    assert {name for name in app if not name.startswith("-")} == set(SCENARIOS)
+    assert {name for name in app if not name.startswith("-")} == {*SCENARIOS, *LONE}
 
 
 @pytest.mark.parametrize(
@@ -71,6 +81,8 @@ def test_every_scenario_is_known():
         (["connect", "--rounds", "0"], "1"),
         (["fanout", "--transport", "carrier-pigeon"], "carrier-pigeon"),
         (["idle", "--only", "nobody"], "bare trio"),
+        (["scale", "--devices", "0"], "1"),
+        (["simulate", "--json", "/no/such/folder/file"], "/no/such/folder/file"),
         (["idle", "--json", "/no/such/folder/file"], "/no/such/folder/file"),
     ],
 )
@@ -86,3 +98,8 @@ def test_a_scenario_from_flags_to_report(capsys, tmp_path):
     assert main(flags) == 0
     assert "bare trio" in capsys.readouterr().out
     assert orjson.loads(file.read_bytes())["medians"]["bare trio"]["devices"] == 5
+
+
+def test_scale_is_for_more_devices_than_a_process_may_open_files_for():
+    _, bound, *_ = app.parse_args(["scale", "--devices", "300000"], exit_on_error=False)
+    assert bound.kwargs["devices"] == 300_000

@@ -149,3 +149,68 @@ def test_agrees_with_a_plain_list(fates: list[str], data: st.DataObject) -> None
     assert list(audit.unseen_pushes()) == [(0, n) for n in unseen]
     assert audit.unseen() == len(unseen)
     assert audit.pushes.on_the_way == 0
+
+
+@given(
+    fates=st.lists(
+        st.tuples(st.integers(0, 5), st.sampled_from(["accept", "refuse", "unanswered", "unsent"])),
+        max_size=20,
+    ),
+    received=st.lists(
+        st.tuples(st.integers(0, 5), st.integers(0, 5), st.integers(1, 6)), max_size=30
+    ),
+    cut=st.integers(0, 6),
+    seen_before_the_plan=st.integers(0, 30),
+)
+def test_audits_of_shares_add_up_to_one_of_all(
+    fates: list[tuple[int, str]],
+    received: list[tuple[int, int, int]],
+    cut: int,
+    seen_before_the_plan: int,
+) -> None:
+    """Whatever comes, and when: lost, duplicate and misdelivered are those of one process."""
+    whole, driver = Audit(6), Audit(6)
+    for audit in (whole, driver):
+        settle = {
+            "accept": lambda to, n, audit=audit: audit.accept(),
+            "refuse": lambda to, n, audit=audit: audit.refuse(to, n, "why"),
+            "unanswered": audit.leave_unanswered,
+            "unsent": audit.leave_unsent,
+        }
+        for to, fate in fates:
+            settle[fate](to, audit.plan(to))
+    shares = [range(cut), range(cut, 6)]
+    parts = [Audit(len(share), planned_elsewhere=True) for share in shares]
+
+    def learn() -> None:
+        for part, plan in zip(parts, driver.plans_of(shares), strict=True):
+            part.learn(*plan)
+
+    for i, (device, to, n) in enumerate(received):
+        if i == seen_before_the_plan:
+            learn()
+        whole.receive(device, Stamp(to, n, AT), AT)
+        part, first = (parts[0], 0) if device < cut else (parts[1], cut)
+        part.receive(device - first, Stamp(to - first, n, AT), AT)
+    if seen_before_the_plan >= len(received):
+        learn()
+    for part in parts:
+        part.count_exempt()
+    for name in ("distinct", "foreign", "late", "misdelivered", "exempt"):
+        total = sum(getattr(part.deliveries, name) for part in parts)
+        setattr(driver.deliveries, name, total)
+    assert driver.unseen() == whole.unseen()
+    made_up = sum(n > [to for to, _ in fates].count(to) for _, to, n in received)
+    if not made_up:
+        assert driver.deliveries.misdelivered == whole.deliveries.misdelivered
+        duplicates = sum(part.deliveries.duplicate for part in parts)
+        assert duplicates == whole.deliveries.duplicate
+
+
+def test_numbers_beyond_the_plan_are_misdelivered() -> None:
+    driver = with_accepted(count=2)
+    audit = Audit(1, planned_elsewhere=True)
+    receive(audit, 0, 1, 2, 4, 7)
+    [plan] = driver.plans_of([range(1)])
+    audit.learn(*plan)
+    assert (audit.deliveries.distinct, audit.deliveries.misdelivered) == (2, 2)

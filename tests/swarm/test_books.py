@@ -9,12 +9,14 @@ from msgspec import structs
 from trio_push.push import State
 from trio_push.swarm.audit import Audit
 from trio_push.swarm.books import (
+    FaultCount,
     Reading,
     audit_alone,
     gained,
     parse_reading,
     reconcile,
     still_to_come,
+    unheard_acks,
 )
 from trio_push.swarm.stamp import Stamp
 from trio_push.watch.ledger import Ledger
@@ -203,6 +205,7 @@ def test_both_sides_are_shown() -> None:
             "balanced": True,
         },
         "swarm": {"accepted": 10, "unanswered": 0, "received": 7, "lost": 0},
+        "faults": {},
         "reasons": [],
     }
 
@@ -211,6 +214,27 @@ def test_alone() -> None:
     books = audit_alone(audited(10, 8), "no ledger")
     assert (books.balanced, books.server, books.lost) == (None, None, 2)
     assert books.as_json()["reasons"] == ["no ledger"]
+    assert books.as_json()["faults"] == {}
+
+
+def test_faults_on_demand_are_no_loss() -> None:
+    before = structs.replace(BEFORE, faults=[FaultCount("a", "lose", 5)])
+    counts = [
+        FaultCount("a", "lose", 7),
+        FaultCount("b", "lose", 1),
+        FaultCount("c", "duplicate", 4),
+        FaultCount("d", "delay", 0),
+    ]
+    now = structs.replace(after(10, 7, lost_by_fault=3), faults=counts)
+    books = reconcile(before, now, audited(10, 7), 7)
+    assert (books.balanced, books.lost) == (True, 0)
+    assert books.as_json()["faults"] == {"lose": 3, "duplicate": 4}
+    assert still_to_come(before, now, audited(10, 7)) == 0
+
+
+def test_a_real_loss_is_one_beside_faults() -> None:
+    books = reconcile(BEFORE, after(10, 7, lost_by_fault=2), audited(10, 7), 7)
+    assert (books.balanced, books.lost) == (False, 1)
 
 
 @pytest.mark.parametrize(
@@ -273,3 +297,94 @@ class TestAcknowledged:
 
     def test_still_to_come(self) -> None:
         assert still_to_come(BEFORE, self.after(5, 0), audited(5, 3)) == 2
+
+
+class TestReadMarks:
+    """News of what was read makes pushes on the server that the driver did not send."""
+
+    @staticmethod
+    def audit(due: int, seen: int, in_doubt: int = 0) -> Audit:
+        """With ten pushes that were all received."""
+        audit = audited(10, 10)
+        deliveries = audit.deliveries
+        deliveries.read_marks_due, deliveries.read_marks_in_doubt = due, in_doubt
+        deliveries.read_marks = deliveries.read_marks_seen = seen
+        return audit
+
+    @pytest.mark.parametrize(
+        ("now", "marks"),
+        [
+            (after(16, 16), (6, 6)),
+            (after(16, 14, stored=2), (6, 4)),
+            (after(16, 14, expired=2), (6, 4)),
+            # told on a connection that broke: the server may have heard of it or not
+            (after(14, 14), (6, 4, 2)),
+            (after(16, 14, stored=2), (6, 4, 2)),
+        ],
+    )
+    def test_balanced(self, now: Reading, marks: tuple[int, ...]) -> None:
+        audit = self.audit(*marks)
+        assert still_to_come(BEFORE, now, audit) == gained(BEFORE, now)["open"]
+        books = reconcile(BEFORE, now, audit, audit.deliveries.received)
+        assert (books.balanced, books.reasons, books.lost) == (True, (), 0)
+
+    @pytest.mark.parametrize(
+        ("now", "marks", "lost", "reason"),
+        [
+            # the server never made pushes of them
+            (after(14, 14), (6, 4), 2, "its answers to us 10, beside 6 read marks"),
+            (after(14, 14), (6, 4, 1), 1, "its answers to us 10, beside 6 read marks"),
+            # it did, and they got lost
+            (after(16, 16), (6, 4), 2, "2 pushes reached no device"),
+            (after(16, 16), (6, 4, 2), 2, "2 pushes reached no device"),
+            (after(17, 17), (6, 6), 0, "beside 6 read marks; does somebody else push, too?"),
+        ],
+    )
+    def test_not_balanced(
+        self, now: Reading, marks: tuple[int, ...], lost: int, reason: str
+    ) -> None:
+        audit = self.audit(*marks)
+        books = reconcile(BEFORE, now, audit, audit.deliveries.received)
+        assert (books.balanced, books.lost) == (False, lost)
+        assert any(reason in each for each in books.reasons), books.reasons
+
+
+class TestAcknowledgements:
+    @staticmethod
+    def audit(acknowledged: int, *, in_doubt: int = 0, foreign: int = 0) -> Audit:
+        audit = audited(10, 10, foreign=foreign)
+        audit.deliveries.acknowledged = acknowledged
+        audit.deliveries.acks_in_doubt = in_doubt
+        return audit
+
+    @staticmethod
+    def after(acknowledged: int) -> Reading:
+        now = after(10, 0, acknowledged=acknowledged)
+        return structs.replace(now, open={**now.open, "awaiting_ack": 10 - acknowledged})
+
+    @pytest.mark.parametrize(
+        ("heard", "audit"),
+        [
+            (10, audit(10)),
+            # devices that acknowledge nothing
+            (0, audit(0)),
+            # words on connections that broke
+            (7, audit(10, in_doubt=3)),
+            (10, audit(12, in_doubt=3)),
+            # others push as well, and some of theirs is always on the way
+            (8, audit(12, foreign=2)),
+        ],
+    )
+    def test_balanced(self, heard: int, audit: Audit) -> None:
+        now, received = self.after(heard), audit.deliveries.received - audit.deliveries.foreign
+        assert unheard_acks(BEFORE, now, audit, received) == 0
+        books = reconcile(BEFORE, now, audit, received)
+        assert (books.balanced, books.reasons, books.lost) == (True, (), 0)
+
+    @pytest.mark.parametrize(("heard", "in_doubt", "unheard"), [(9, 0, 1), (0, 0, 10), (6, 3, 1)])
+    def test_the_server_did_not_hear_of_all(self, heard: int, in_doubt: int, unheard: int) -> None:
+        audit = self.audit(10, in_doubt=in_doubt)
+        books = reconcile(BEFORE, self.after(heard), audit, 10)
+        assert books.reasons == (
+            f"{unheard} pushes were acknowledged and the server still waits for that",
+        )

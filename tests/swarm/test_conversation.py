@@ -23,7 +23,7 @@ async def test_notifications_are_received() -> None:
     people = population()
     conversation = Conversation(0, people)
     assert conversation.begin() is None
-    assert conversation.hear(notification()) is None
+    assert not conversation.hear(notification())
     assert conversation.received == 1
     assert people.audit.deliveries.foreign == 1
     assert people.audit.deliveries.acknowledged == 0
@@ -32,22 +32,37 @@ async def test_notifications_are_received() -> None:
 async def test_acknowledges_where_it_is_to() -> None:
     people = population(ack=True)
     answer = Conversation(0, people).hear(notification())
-    assert answer == b'{"type":"ack","notification_id":"i1"}'
+    assert answer == [b'{"type":"ack","notification_id":"i1"}']
     assert people.audit.deliveries.acknowledged == 1
 
 
 async def test_asks_for_what_it_missed_and_takes_the_answer_for_no_push() -> None:
     people = population()
     conversation = Conversation(0, people)
+    assert conversation.begin() is None
     conversation.hear(notification(7))
     sync = conversation.begin()
     assert sync is not None
     assert json.loads(sync) == {"type": "sync", "last_seen": 7, "epoch": None}
     for recovered in (True, False, False):
         result = message("sync_result", recovered=recovered, epoch="e", **{"from": 7, "to": 9})
-        assert conversation.hear(result) is None
+        assert not conversation.hear(result)
     assert (people.connections.resumes, people.connections.not_recovered) == (1, 2)
     assert (conversation.received, people.audit.deliveries.received) == (0, 1)
+
+
+async def test_marks_as_read_what_it_is_to_and_acknowledges_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    marked = []
+    monkeypatch.setattr(Population, "received", lambda *_: True)
+    monkeypatch.setattr(Population, "mark_read", lambda _, *mark: marked.append(mark))
+    people = population(ack=True)
+    assert Conversation(0, people).hear(notification()) == [
+        b'{"type":"mark_read","notification_id":"i1"}',
+        b'{"type":"ack","notification_id":"i1"}',
+    ]
+    assert marked == [(0, "i1")]
 
 
 async def test_read_marks_are_deliveries_and_no_pushes_of_others() -> None:
@@ -60,7 +75,7 @@ async def test_read_marks_are_deliveries_and_no_pushes_of_others() -> None:
 @pytest.mark.parametrize("data", [b"hello", b"{}", b"\xff", b'{"type":"other"}', b"[" * 10_000])
 async def test_what_is_no_message_is_no_push(data: bytes) -> None:
     people = population()
-    assert Conversation(0, people).hear(data) is None
+    assert not Conversation(0, people).hear(data)
     assert people.audit.deliveries.received == 0
 
 

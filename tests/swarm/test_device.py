@@ -226,3 +226,25 @@ async def test_leaves(make: Make, suddenly: bool) -> None:
     stays_to_read = isinstance(device, LeanDevice) and not suddenly
     assert seen.data == (["1", "2"] if stays_to_read else ["1"])
     device.leave()  # nothing happens
+
+
+@pytest.mark.parametrize("slowly", [False, True])
+async def test_what_a_slow_reader_does_not_read_stays_with_the_server(
+    make: Make, slowly: bool
+) -> None:
+    taken = 0
+
+    async def handler(stream: trio.SocketStream, request: bytes) -> None:
+        nonlocal taken
+        stream.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_SNDBUF, 4096)
+        await stream.send_all(HEAD)
+        with trio.move_on_after(0.5):
+            while taken < 2**20:
+                taken += await stream.socket.send(b"data: 1\n\n" * 100)
+
+    async with serving(handler) as target:
+        seen = Seen(target)
+        seen.population.slow_readers = float(slowly)
+        with trio.move_on_after(1):
+            await live(make(0, seen.population))
+    assert (taken < 2**16) is slowly

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections import deque
 
+import pytest
 import trio
 import trio.testing
 
 from trio_push.swarm.audit import Audit
 from trio_push.swarm.device import ConnectFailed, keep_connected
 from trio_push.swarm.population import Destination, Population
-from trio_push.swarm.stamp import Stamper
+from trio_push.swarm.stamp import Stamp, Stamper
 from trio_push.swarm.target import Target
 
 
@@ -38,6 +39,7 @@ class CardboardDevice:
     """Does as its attempts say, then stays connected; notes when each attempt began."""
 
     def __init__(self, *attempts: Attempt) -> None:
+        self.index = 0
         self.received = 0
         self.retry_s = 0.0
         self.began_at: list[float] = []
@@ -63,7 +65,7 @@ class CardboardDevice:
         self.retry_s = self._now.retry_s
         self._over = True
 
-    def leave(self, *, suddenly: bool = False) -> None:
+    def leave(self, *, suddenly: bool = False) -> bool:
         raise AssertionError("nobody asked it to")
 
     async def close(self) -> None:
@@ -134,6 +136,44 @@ async def test_connecting_may_not_take_for_ever(autojump_clock: trio.testing.Moc
     assert device.began_at == [0, 10, 22]
     assert people.connections.failures == {"timed out": 1}
     assert people.connections.connect.max_s == 9
+
+
+async def test_asleep_until_woken(autojump_clock: trio.testing.MockClock) -> None:
+    """Then it is there at once, unless the server has told it to stay away."""
+    device = CardboardDevice(Attempt(lives_s=2), Attempt(lives_s=2, retry_s=math.inf))
+    people = population()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(keep_connected, device, people)
+        await trio.sleep(1)
+        people.sleep.put(0)
+        await trio.sleep(99)
+        assert 0 in people.sleep
+        people.sleep.wake(0)
+        await trio.sleep(1)
+        people.sleep.put(0)
+        await trio.sleep(99)
+        people.sleep.wake_all()
+        await trio.sleep(1000)
+        nursery.cancel_scope.cancel()
+    assert device.began_at == [0, 100]
+    assert people.connections.sleeps == 2
+
+
+async def test_latency_counts_from_waking(autojump_clock: trio.testing.MockClock) -> None:
+    people = population()
+    people.sleep.put(0)
+    for _ in range(2):
+        people.audit.plan(0)
+        people.audit.accept()
+    await trio.sleep(10)
+    people.sleep.wake(0)
+    await trio.sleep(1)
+    now = trio.current_time()
+    for n, at in ((1, now - 11), (2, now - 0.5)):
+        people.received(0, Stamper("run").payload(Stamp(0, n, at)).decode())
+    deliveries = people.audit.deliveries
+    assert (deliveries.distinct, deliveries.slept_through, deliveries.late) == (2, 1, 0)
+    assert people.audit.latency.max_s == pytest.approx(1)
 
 
 async def test_cancelled_while_connected() -> None:

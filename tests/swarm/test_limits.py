@@ -7,9 +7,12 @@ import pytest
 from trio_push.errors import ConfigError
 from trio_push.swarm.limits import (
     FILES_KEPT_FREE,
-    check_open_files,
+    MAX_WORKERS,
+    devices_per_process,
     ephemeral_ports,
+    shares,
     source_addresses,
+    workers_needed,
 )
 from trio_push.swarm.target import look_up
 
@@ -18,10 +21,10 @@ from trio_push.swarm.target import look_up
     ("devices", "expected"),
     [
         (1, []),
-        (900, []),
-        (901, ["127.0.0.1", "127.0.0.2"]),
-        (1800, ["127.0.0.1", "127.0.0.2"]),
-        (1801, ["127.0.0.1", "127.0.0.2", "127.0.0.3"]),
+        (450, []),
+        (451, ["127.0.0.1", "127.0.0.2"]),
+        (900, ["127.0.0.1", "127.0.0.2"]),
+        (901, ["127.0.0.1", "127.0.0.2", "127.0.0.3"]),
     ],
 )
 async def test_loopback_has_addresses_enough(devices: int, expected: list[str]) -> None:
@@ -31,7 +34,7 @@ async def test_loopback_has_addresses_enough(devices: int, expected: list[str]) 
 
 async def test_a_million() -> None:
     target = await look_up("http://127.0.0.1:80", "--url")
-    sources = source_addresses(target, 1_000_000, ports=2000)
+    sources = source_addresses(target, 1_000_000, ports=4000)
     assert len(set(sources)) == len(sources) == 556
     assert sources[253:255] == ["127.0.0.254", "127.0.1.1"]
 
@@ -40,7 +43,7 @@ async def test_a_million() -> None:
 async def test_other_servers_are_reached_from_one_address(url: str) -> None:
     target = await look_up(url, "--url")
     assert source_addresses(target, 900, ports=1000) == []
-    with pytest.raises(ConfigError, match="further machines, or widen"):
+    with pytest.raises(ConfigError, match=r"Add machines .*, or widen"):
         source_addresses(target, 901, ports=1000)
 
 
@@ -49,10 +52,44 @@ def test_ephemeral_ports() -> None:
 
 
 def test_open_files() -> None:
-    check_open_files(1)
+    fit = devices_per_process()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     assert soft == hard
-    most = hard - FILES_KEPT_FREE
-    check_open_files(most)
-    with pytest.raises(ConfigError, match=f"Give at most {most}, or raise the limit"):
-        check_open_files(most + 1)
+    assert fit == hard - FILES_KEPT_FREE
+
+
+@pytest.mark.parametrize(
+    ("devices", "workers", "expected"),
+    [
+        (1, 0, 1),
+        (1000, 0, 1),
+        (1001, 0, 2),
+        (2001, 0, 3),
+        (1000, 4, 4),
+        (2, 4, 2),
+        (1000 * MAX_WORKERS, 0, MAX_WORKERS),
+    ],
+)
+def test_workers(devices: int, workers: int, expected: int) -> None:
+    assert workers_needed(devices, workers, fit=1000) == expected
+
+
+def test_too_few_workers_or_too_many() -> None:
+    with pytest.raises(ConfigError, match=r"may open 1256\. Give --workers 3, or raise the limit"):
+        workers_needed(2001, 2, fit=1000)
+    with pytest.raises(ConfigError, match=r"Give at most 200000, or raise .*ulimit -Hn 10000256"):
+        workers_needed(10**7, 0, fit=1000)
+    with pytest.raises(ConfigError, match="Give at most 0"):
+        workers_needed(10**7, 0, fit=0)
+
+
+@pytest.mark.parametrize(
+    ("devices", "workers", "expected"),
+    [
+        (1, 1, [range(1)]),
+        (10, 3, [range(3), range(3, 6), range(6, 10)]),
+        (2, 2, [range(1), range(1, 2)]),
+    ],
+)
+def test_shares(devices: int, workers: int, expected: list[range]) -> None:
+    assert shares(devices, workers) == expected

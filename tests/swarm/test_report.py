@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,14 +12,15 @@ from rich.console import Console
 
 from trio_push.swarm.audit import Audit
 from trio_push.swarm.books import Books
+from trio_push.swarm.connections import Connections
 from trio_push.swarm.display import LINE_INTERVAL_S, LIVE_INTERVAL_S, Progress, show_progress
 from trio_push.swarm.histogram import Histogram
 from trio_push.swarm.on_push import Calls
-from trio_push.swarm.population import Connections
 from trio_push.swarm.report import Measured, Report, make_report
 from trio_push.swarm.report_text import print_report
 from trio_push.swarm.settings import SwarmSettings
 from trio_push.swarm.stamp import Stamp
+from trio_push.swarm.worst import Worst
 
 BALANCED = Books(balanced=True, server={"accepted": 1}, swarm={"accepted": 1}, lost=0)
 
@@ -88,6 +90,7 @@ def test_figures() -> None:
             "not_recovered": 0,
             "dropped": 0,
             "back": 0,
+            "sleeps": 0,
             "loop_lag_ms": lag,
         },
         "pushes": {
@@ -109,7 +112,9 @@ def test_figures() -> None:
             "misdelivered": 0,
             "foreign": 1,
             "acknowledged": 0,
+            "marked": 0,
             "read_marks": 0,
+            "slept_through": 0,
             "on_push": {"succeeded": 5, "failed": 4, "skipped": 5},
         },
         "latency_ms": pytest.approx(
@@ -121,8 +126,10 @@ def test_figures() -> None:
             "balanced": True,
             "server": {"accepted": 1},
             "swarm": {"accepted": 1},
+            "faults": {},
             "reasons": [],
         },
+        "worst": [],
         "thresholds": [],
         "duration_s": 12.346,
         "seed": 42,
@@ -176,7 +183,8 @@ def printed(report: Report, *, terminal: bool) -> str:
 
 
 def test_plain_lines() -> None:
-    report = make_report(measured(calls=Calls(5, 4, 3, 2)))
+    books = replace(BALANCED, faults={"lose": 3, "tcp_reset": 2})
+    report = make_report(measured(calls=Calls(5, 4, 3, 2), books=books))
     assert printed(report, terminal=False).splitlines() == [
         "run:         12.3 s, seed 42",
         "devices:     10 planned, 8 connected, 9 peak, 1 failed, 2 reconnects, 1 resumes",
@@ -188,6 +196,7 @@ def test_plain_lines() -> None:
         "deliveries:  4 received, 0 lost, 1 duplicate, 1 late, 1 out of order, 1 foreign",
         "latency:     p50 201  p90 2,000  p99 2,000  p99.9 2,000  max 2,000 ms",
         "calls:       5 succeeded, 4 failed, 5 skipped",
+        "faults:      on demand: 3 lose, 2 tcp reset",
         "books:       balanced",
         "warning:     1 planned pushes were not sent: the server did not keep up",
     ]
@@ -197,6 +206,21 @@ def test_only_what_happened_is_told() -> None:
     report = make_report(measured(audit=Audit(1), connections=Connections()))
     labels = [line.split(":")[0] for line in printed(report, terminal=False).splitlines()]
     assert labels == ["run", "devices", "connecting", "deliveries", "books"]
+
+
+def test_the_worst_devices_are_named() -> None:
+    worst = [Worst(f"{n:02x}", 9 - n, 0, 1) for n in range(5)]
+    report = make_report(measured(worst=worst))
+    assert report.figures["worst"][4] == {
+        "token": "04",
+        "unseen": 5,
+        "duplicate": 0,
+        "out_of_order": 1,
+    }
+    lines = printed(report, terminal=False).splitlines()
+    assert [line for line in lines if line.startswith("worst")] == [
+        f"worst:       {n:02x}: {9 - n} unseen, 1 out of order" for n in range(3)
+    ]
 
 
 def test_verdicts() -> None:
@@ -250,6 +274,17 @@ async def test_progress_in_lines(autojump_clock: trio.testing.MockClock) -> None
         "latency p50 201  p90 2,000  p99 2,000  p99.9 2,000  max 2,000 ms"
     )
     assert second.startswith("  10.0 s")
+
+
+async def test_progress_tells_who_sleeps(autojump_clock: trio.testing.MockClock) -> None:
+    def look_at_sleepers() -> Progress:
+        connections = Connections(now=8, ever=10, asleep=2)
+        return replace(look(), connections=connections)
+
+    out = io.StringIO()
+    with trio.move_on_after(1.5 * LINE_INTERVAL_S):
+        await show_progress(Console(file=out, width=80), look_at_sleepers)
+    assert "running: devices 8 of 10 connected, 2 asleep; received" in out.getvalue()
 
 
 async def test_progress_on_a_terminal(autojump_clock: trio.testing.MockClock) -> None:

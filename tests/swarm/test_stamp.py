@@ -55,3 +55,10 @@ def test_reads_a_payload_that_was_written_anew() -> None:
 )
 def test_pushes_of_others(data: str) -> None:
     assert Stamper("5f3a").read(data) is None
+
+
+def test_a_share_of_the_devices_is_numbered_from_zero() -> None:
+    payload = Stamper("run").payload(Stamp(17, 4, 1.5)).decode()
+    share = Stamper("run", first=10)
+    assert share.read(payload) == Stamp(7, 4, 1.5)
+    assert share.payload(Stamp(7, 4, 1.5)).decode() == payload

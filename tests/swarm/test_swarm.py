@@ -16,11 +16,13 @@ import trustme
 from tests.swarm.fake_server import HEAD, read_request, serving, unused_target
 from trio_push.config import ServeSettings
 from trio_push.errors import ConfigError, Unreachable
+from trio_push.push import State
 from trio_push.server import Server, open_server
 from trio_push.swarm.lanes import MakeLanes, api_lanes, lanes_of
 from trio_push.swarm.report import Report
 from trio_push.swarm.settings import SwarmSettings
 from trio_push.swarm.swarm import open_run, swarm
+from trio_push.swarm.tokens import GeneratedTokens
 from trio_push.wire.close_codes import GOING_AWAY
 
 KEYS = {
@@ -64,7 +66,7 @@ async def test_every_push_is_accounted_for(via: str, transport: str) -> None:
         settings = settings_for(server.addresses.wire[0], via=via, transport=transport)
         report = await run_swarm(settings)
     figures = report.figures
-    assert set(figures) == {*KEYS, "thresholds", "duration_s", "seed"}
+    assert set(figures) == {*KEYS, "worst", "thresholds", "duration_s", "seed"}
     assert all(keys <= set(figures[group]) for group, keys in KEYS.items())
     assert counts(report, "devices", "planned", "connected", "peak", "failed") == (20, 20, 20, 0)
     sent, accepted, refused = counts(report, "pushes", "sent", "accepted", "refused")
@@ -137,8 +139,9 @@ async def test_refusals_are_counted_by_reason(tmp_path: Path) -> None:
         report = await run_swarm(
             settings_for(server.addresses.wire[0], devices=10, token_file=str(tokens))
         )
-    assert report.figures["pushes"]["reasons"] == {"Unregistered": 10}
-    assert report.figures["pushes"]["refused"] == 10
+    pushes = report.figures["pushes"]
+    assert pushes["reasons"] == {"Unregistered": pushes["refused"]}
+    assert 0 < pushes["refused"] == pushes["sent"] - pushes["accepted"]
     assert report.figures["devices"]["failed"] == 1
     assert report.figures["devices"]["failures"] == {"status 410": 1}
     assert report.figures["books"]["balanced"] is True
@@ -149,7 +152,7 @@ async def test_refusals_are_counted_by_reason(tmp_path: Path) -> None:
 async def test_acknowledged_or_not_nothing_is_lost_over_websocket(client: str, ack: bool) -> None:
     """The server drops every device once, while pushes go on."""
     async with server_of() as server, trio.open_nursery() as nursery:
-        nursery.start_soon(drop_all, server, 0.5)
+        nursery.start_soon(drop_all, server)
         url = server.addresses.wire[0]
         report = await run_swarm(
             settings_for(url, via="api", transport="ws", ack=ack, client=client, duration_s=3.0)
@@ -163,6 +166,32 @@ async def test_acknowledged_or_not_nothing_is_lost_over_websocket(client: str, a
     if ack:
         assert figures["books"]["server"]["acknowledged"] == accepted
     assert figures["devices"]["closes"] == {"going_away": 20}
+
+
+async def test_acknowledgements_that_the_server_forgets_are_noticed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("trio_push.swarm.run.SETTLE_S", 0.5)
+    forgotten = 0
+    async with server_of() as server:
+        acks = server.node.router.acks
+        acknowledge = acks.acknowledge
+
+        def forget_some(token: str, push_id: str) -> bool:
+            nonlocal forgotten
+            if push_id.startswith("0"):
+                forgotten += 1
+                return False
+            return acknowledge(token, push_id)
+
+        monkeypatch.setattr(acks, "acknowledge", forget_some)
+        settings = settings_for(
+            server.addresses.wire[0], via="api", transport="ws", ack=True, push_rate=200
+        )
+        report = await run_swarm(settings)
+    why = f"{forgotten} pushes were acknowledged and the server still waits for that"
+    assert report.figures["books"]["reasons"] == [why]
+    assert report.exit_code == 99
 
 
 @pytest.mark.parametrize("transport", ["sse", "ws"])
@@ -222,7 +251,7 @@ async def test_slow_readers_read_all_in_the_end(client: str, transport: str) -> 
 
 async def test_devices_that_resume_over_sse() -> None:
     async with server_of() as server, trio.open_nursery() as nursery:
-        nursery.start_soon(drop_all, server, 0.6)
+        nursery.start_soon(drop_all, server)
         settings = settings_for(server.addresses.wire[0], via="api", duration_s=3.0)
         report = await run_swarm(settings)
     assert counts(report, "devices", "reconnects", "resumes", "not_recovered") == (20, 20, 0)
@@ -230,8 +259,15 @@ async def test_devices_that_resume_over_sse() -> None:
     assert report.figures["books"]["balanced"] is True
 
 
-async def drop_all(server: Server, after_s: float) -> None:
-    await trio.sleep(after_s)
+async def amid_the_pushes(server: Server) -> None:
+    """Wait until all devices are there, and a bit longer."""
+    while len(server.node.directory) < 20:
+        await trio.sleep(0.01)
+    await trio.sleep(0.4)
+
+
+async def drop_all(server: Server) -> None:
+    await amid_the_pushes(server)
     for token in server.node.directory.tokens(None, 100):
         connection = server.node.directory.get(token)
         assert connection is not None
@@ -243,7 +279,7 @@ async def test_devices_that_come_back_get_what_was_stored() -> None:
     async with server_of() as server, trio.open_nursery() as nursery:
 
         async def drop_all() -> None:
-            await trio.sleep(0.5)
+            await amid_the_pushes(server)
             for token in server.node.directory.tokens(None, 100):
                 connection = server.node.directory.get(token)
                 assert connection is not None
@@ -301,6 +337,31 @@ async def test_books_that_do_not_balance_set_the_exit_code() -> None:
         report = await run_swarm(settings_for(server.addresses.wire[0], duration_s=0.8))
     assert report.figures["books"]["balanced"] is False
     assert "the server's own ledger does not balance" in report.figures["books"]["reasons"]
+    assert report.exit_code == 99
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_devices_whose_pushes_get_lost_are_named(
+    workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server says to have delivered to two of them what it has not."""
+    monkeypatch.setattr("trio_push.swarm.run.SETTLE_S", 0.5)
+    monkeypatch.setattr("trio_push.swarm.run.QUIET_S", 0.3)
+    tokens = GeneratedTokens(20, seed=0)
+    async with server_of() as server:
+        delivery = server.node.router.delivery
+        deliver = delivery.deliver
+
+        def forget(connection: Any, numbered: Any) -> State:
+            if numbered.push.token in (tokens[3], tokens[15]):
+                return State.DELIVERED_LIVE
+            return deliver(connection, numbered)
+
+        monkeypatch.setattr(delivery, "deliver", forget)
+        report = await run_swarm(settings_for(server.addresses.wire[0], workers=workers))
+    assert report.figures["deliveries"]["lost"] == 10
+    named = {each["token"]: each["unseen"] for each in report.figures["worst"]}
+    assert named == {tokens[3]: 5, tokens[15]: 5}
     assert report.exit_code == 99
 
 
@@ -407,7 +468,7 @@ async def test_nobody_listens() -> None:
 async def test_what_cannot_work_here() -> None:
     async with server_of(api="off") as server:
         url = server.addresses.wire[0]
-        with pytest.raises(ConfigError, match="this process may open"):
+        with pytest.raises(ConfigError, match="a process may open"):
             await run_swarm(settings_for(url, devices=10**8))
         with pytest.raises(ConfigError, match="give --api-url"):
             await run_swarm(settings_for(url, via="api"))

@@ -39,3 +39,8 @@ def test_token_file(tmp_path: Path) -> None:
         read_tokens(str(path), 4)
     with pytest.raises(ConfigError, match="No such file"):
         read_tokens(str(tmp_path / "absent"), 1)
+
+
+def test_tokens_of_a_share_are_those_of_the_whole() -> None:
+    whole = GeneratedTokens(10, seed=3, prefix="ab")
+    assert list(GeneratedTokens(4, seed=3, prefix="ab", first=6)) == whole[6:]

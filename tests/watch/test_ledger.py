@@ -16,6 +16,8 @@ def ledger() -> Ledger:
     ledger.refuse("BadDeviceToken")
     ledger.refuse("BadDeviceToken")
     ledger.refuse("Shutdown")
+    for rule in "aab":
+        ledger.befall(rule, "lose")
     return ledger
 
 
@@ -46,10 +48,15 @@ def test_every_state_is_shown_once() -> None:
         "discarded": 1,
         "recalled": 1,
         "lost": 1,
+        "lost_by_fault": 1,
         "dropped": 2,
     }
     assert books["dropped"] == {"mailbox_full": 1, "device_too_slow": 1}
     assert books["refused"] == {"BadDeviceToken": 2, "Shutdown": 1}
+    assert books["faults"] == [
+        {"rule": "a", "action": "lose", "times": 2},
+        {"rule": "b", "action": "lose", "times": 1},
+    ]
 
 
 @pytest.mark.parametrize("state", NOTHING)

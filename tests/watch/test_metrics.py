@@ -32,6 +32,7 @@ def test_what_is_shown_is_what_is_listed() -> None:
     node = make_node()
     node.ledger.refuse("Shutdown")
     node.router.delivery.disconnect(FakeDevice("aa"), TOO_SLOW)
+    node.ledger.befall("apple-shutdown-503", "status")
     metrics = Metrics(node)
     metrics.faults["api"] += 1
     text, content_type = metrics.expose()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from trio_push.api import apns, devices, docs, health, ledger, push
+from trio_push.api import apns, devices, docs, faults, health, ledger, push
 from trio_push.api.base import Api, json_response
 from trio_push.api.keys import check_key
 from trio_push.api.openapi import add_openapi
@@ -25,7 +25,7 @@ def make_app(node: Node, shutdown: trio.Event) -> Api:
     app = Api(node, shutdown)
     app.before_request(check_key)
     of_profile = [] if node.apns_registry is None else [apns]
-    for part in (push, devices, *of_profile, ledger, health, docs):
+    for part in (push, devices, *of_profile, faults, ledger, health, docs):
         app.register_blueprint(part.blueprint)
     for error in (Refusal, Invalid, HTTPException):
         app.register_error_handler(error, _problem_response)

@@ -26,6 +26,7 @@ LINKS: Final = {
     "push": "/v1/push",
     "pushes": "/v1/pushes",
     "devices": "/v1/devices",
+    "faults": "/v1/faults",
     "ledger": "/v1/ledger",
     "metrics": "/metrics",
     "healthz": "/healthz",

@@ -14,6 +14,8 @@ from msgspec import Meta
 from trio_push.api.problems import Problem
 from trio_push.auth.apns_registry import KeyRecord, TeamRecord
 from trio_push.config import DAYS
+from trio_push.faults.actions import Action
+from trio_push.faults.rules import Match
 
 #: device tokens in one request: as many as fit into its 16 MiB
 MAX_TOKENS: Final = 100_000
@@ -258,6 +260,47 @@ class ApnsKnown(msgspec.Struct, frozen=True):
     tokens: Annotated[int, Meta(description="Device tokens of which something is known.")]
 
 
+class ActiveFault(msgspec.Struct, omit_defaults=True, frozen=True, kw_only=True):
+    """A rule of the node."""
+
+    name: str
+    match: Annotated[Match, Meta(description="For whom and when; empty: always.")]
+    action: Annotated[Action, Meta(description="What happens.")]
+    seed: int
+    times: Annotated[int, Meta(description="How often it was applied.")]
+    age_s: Annotated[float, Meta(description="Seconds since it was added.")]
+
+
+class FaultScenario(msgspec.Struct, frozen=True):
+    """Rules that go together."""
+
+    name: str
+    meaning: str
+
+
+class FaultsPage(msgspec.Struct, frozen=True):
+    """The rules of the node, in the order in which they are tried."""
+
+    rules: list[ActiveFault]
+    scenarios: Annotated[
+        list[FaultScenario], Meta(description="What can be applied; not what was.")
+    ]
+
+
+class FaultsRemoved(msgspec.Struct, frozen=True):
+    """How many rules were removed."""
+
+    removed: int
+
+
+class FaultCount(msgspec.Struct, frozen=True):
+    """How often a rule was applied."""
+
+    rule: str
+    action: str
+    times: int
+
+
 class Books(msgspec.Struct, frozen=True, kw_only=True):
     """Every push, and where it is or how it ended: accepted + restored = ended + open."""
 
@@ -272,6 +315,7 @@ class Books(msgspec.Struct, frozen=True, kw_only=True):
     refused: Annotated[
         dict[str, int], Meta(description="Requests refused, by reason: never accepted.")
     ]
+    faults: Annotated[list[FaultCount], Meta(description="Faults on demand, as they happened.")]
     balanced: Annotated[
         bool, Meta(description="Whether the books agree with what lies in the rooms.")
     ]

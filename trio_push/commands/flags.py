@@ -22,7 +22,11 @@ S = TypeVar("S")
 
 #: the commands that take settings from a file, each from the section of its name, and how the
 #: names of their environment variables begin
-CONFIGURABLE = {"serve": "TRIO_PUSH_", "swarm": "TRIO_PUSH_SWARM_"}
+CONFIGURABLE = {
+    "serve": "TRIO_PUSH_",
+    "swarm": "TRIO_PUSH_SWARM_",
+    "swarm-agent": "TRIO_PUSH_SWARM_AGENT_",
+}
 
 #: how the names of environment variables begin that hold other commands' secrets
 _SECRET_PREFIX = "TRIO_PUSH_"

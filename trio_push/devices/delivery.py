@@ -132,6 +132,24 @@ class Delivery:
         elif not connection.mailbox.interject(data):
             self._cut(connection)
 
+    def repeat(self, connection: Connection, numbered: Numbered) -> None:
+        """Write a push once more, with the number that it has; no news to the ledger."""
+        if connection.mailbox is None:
+            self.whisper(connection, connection.transport.frame(numbered.seq, numbered.push))
+        else:
+            connection.mailbox.replay.append(numbered)
+
+    def stall(self, connection: Connection, seq: int, for_s: float) -> None:
+        """Write nothing to a device for so long, as if it took nothing; what comes waits.
+
+        Unless something waits already. `seq` is the number of what was routed last.
+        """
+        if connection.mailbox is None and self._nursery is not None:
+            words = Torn(connection.transport.keepalive)
+            connection.mailbox = Mailbox(self._capacity, seq, words)
+            self.waiting.add(connection)
+            self._nursery.start_soon(self._drain_later, connection, for_s, name="stall")
+
     def arrived(self, token: str, numbered: Numbered, outcome: State) -> State:
         """The device has taken the whole of a push: what it is now."""
         if numbered.push.wants_ack:
@@ -191,6 +209,15 @@ class Delivery:
             if patience.cancelled_caught:
                 self._cut(connection)
                 return
+
+    async def _drain_later(self, connection: Connection, for_s: float) -> None:
+        await trio.sleep(min(for_s, self._write_timeout_s))
+        if connection.mailbox is None:
+            return  # the device has gone
+        if for_s < self._write_timeout_s:
+            await self._drain(connection)
+        else:
+            self._cut(connection)
 
     def _cut(self, connection: Connection) -> None:
         log.info("device_too_slow", token=connection.token, queued=connection.queued)

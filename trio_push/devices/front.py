@@ -35,6 +35,7 @@ from trio_push.sockets import (
     close_gently,
     handshake,
     receive_some,
+    reset,
     send_all,
     stop_reading,
 )
@@ -98,6 +99,9 @@ class FrontDoor:
 
     async def serve(self, sock: socket.socket) -> None:
         """Serve one plain connection to its end. Raises nothing but Cancelled."""
+        # Not in a coroutine around this one, of which each device would have one more.
+        if not isinstance(sock, ssl.SSLSocket) and self._refuses(sock):
+            return
         connection: Connection | None = None
         why: CloseCode | None = None
         try:
@@ -121,6 +125,14 @@ class FrontDoor:
         finally:
             close(sock)
 
+    def _refuses(self, sock: socket.socket) -> bool:
+        """Whether a fault on demand was that the connection is refused."""
+        bench = self._node.faults.connections
+        if bench is None or not bench.judge(trio.current_time()):
+            return False
+        reset(sock)
+        return True
+
     async def _take_leave(self, sock: socket.socket) -> None:
         """Let a device that was told why it must go read that; others are closed already."""
         if sock.fileno() < 0:
@@ -133,6 +145,8 @@ class FrontDoor:
 
     async def serve_tls(self, sock: socket.socket, context: ssl.SSLContext) -> None:
         """Serve one connection over TLS to its end."""
+        if self._refuses(sock):
+            return
         try:
             # First, as wrap_socket would leave the file of a peer that is gone to the collector.
             sock.getpeername()

@@ -11,11 +11,14 @@ from collections.abc import Collection, Sequence
 from contextlib import closing
 
 import orjson
+import trio
 
 from trio_push.errors import ProtocolError
+from trio_push.faults.actions import Status
 from trio_push.intake.apns import Answer, ApnsIntake, Profile
+from trio_push.intake.faults import Fates, outlast
 from trio_push.patience import Patience
-from trio_push.sockets import close_gently, peer_certificate, receive_some, send_all
+from trio_push.sockets import close_gently, peer_certificate, receive_some, reset, send_all
 from trio_push.wire import http1
 from trio_push.wire.apns_response import http1_response
 from trio_push.wire.http1 import Request, RequestParser
@@ -48,6 +51,7 @@ class Http1Intake:
         self,
         profile: Profile,
         pages: Sequence[Pages],
+        fates: Fates,
         *,
         websockets: Collection[bytes],
         head_timeout_s: float,
@@ -55,6 +59,7 @@ class Http1Intake:
     ) -> None:
         self._profile = profile
         self._pages = pages
+        self._fates = fates
         self._websockets = websockets
         self._device_paths = {EVENTS, *websockets}
         self._head_timeout_s = head_timeout_s
@@ -76,7 +81,9 @@ class Http1Intake:
                     await self._give_up(sock, error)
                     return None
                 device = self._take_device(requests)
-                if requests:
+                if requests and self._fates.threaten:
+                    await self._meet_fates(sock, intake, requests)
+                elif requests:
                     await send_all(sock, await self._answers(intake, requests))
                 if device is not None:
                     return device
@@ -100,6 +107,26 @@ class Http1Intake:
                 del requests[n:]
                 return request
         return None
+
+    async def _meet_fates(
+        self, sock: socket.socket, intake: ApnsIntake, requests: Sequence[Request]
+    ) -> None:
+        """Answer one after the other, since what befalls one holds up those behind it."""
+        for request in requests:
+            fate = self._fates.of(request, is_http2=False)
+            if fate is None:
+                await send_all(sock, await self._answers(intake, [request]))
+                continue
+            await outlast(sock, fate.wait_s)
+            if isinstance(fate.end, Status):
+                await send_all(sock, _render(self._fates.refuse(request, fate.end), request))
+                continue
+            if fate.end is None or fate.is_processed:
+                answer = await self._answers(intake, [request])
+            if fate.end is not None:
+                reset(sock)
+                raise trio.ClosedResourceError
+            await send_all(sock, answer)
 
     async def _answers(self, intake: ApnsIntake, requests: Sequence[Request]) -> bytes:
         """The responses in order; pushes that follow one another are submitted together."""

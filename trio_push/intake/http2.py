@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Protocol
 
 import trio
 
 from trio_push.errors import ProtocolError
+from trio_push.faults.actions import GoAway, ResetStream, Status, TcpReset, code_of
 from trio_push.intake.apns import Answer, Profile
+from trio_push.intake.faults import Fate, Fates
 from trio_push.intake.http1 import EVENTS, PREFLIGHT_HEADERS
 from trio_push.patience import Patience
-from trio_push.sockets import WOULD_BLOCK, peer_certificate, receive_some
+from trio_push.sockets import WOULD_BLOCK, peer_certificate, receive_some, reset, stop_reading
 from trio_push.wire.apns_response import http2_headers
 from trio_push.wire.apns_strict_topics import MAX_VOIP_PAYLOAD_BYTES
 from trio_push.wire.http2 import MAX_STREAMS, H2Session
@@ -50,12 +53,14 @@ class Http2Intake:
         self,
         profile: Profile,
         pages: Sequence[Pages],
+        fates: Fates,
         *,
         head_timeout_s: float,
         idle_timeout_s: float,
     ) -> None:
         self.profile = profile
         self.pages = pages
+        self.fates = fates
         self.head_timeout_s = head_timeout_s
         self.idle_timeout_s = idle_timeout_s
         self._open: set[Http2Connection] = set()
@@ -98,7 +103,11 @@ class Http2Connection:
         self._flushed = trio.Event()
         #: the peer sends no new requests
         self._leaving = False
+        #: the reason of a GOAWAY that was announced, and is to come
+        self._announced: str | None = None
         self._devices: dict[int, StreamDevice] = {}
+        #: requests for which what befalls them takes its time
+        self._suffering: dict[int, trio.CancelScope] = {}
 
     async def run(self, data: bytes) -> None:
         """Serve until the peer goes or patience with it ends; the devices on it are told."""
@@ -107,6 +116,8 @@ class Http2Connection:
                 self._out += self.session.initiate()
                 self._limit(self._intake.max_streams)
                 await self._read(data)
+                if self._announced is not None:
+                    self.goaway(self._announced)
                 self._lose_devices()
                 await self._wait_flushed()
             except (OSError, trio.ClosedResourceError):
@@ -135,6 +146,8 @@ class Http2Connection:
                 if self._patience.ran_out:
                     return
             self._postpone(progress=bool(events))
+            if self.sock.fileno() < 0:
+                return  # it was reset
             data = await receive_some(self.sock)
 
     def _postpone(self, *, progress: bool) -> None:
@@ -143,7 +156,7 @@ class Http2Connection:
         With requests begun, only a whole one makes it longer, or they could go on byte by byte.
         """
         patience = self._patience
-        if self._devices:
+        if self._devices or self._suffering:
             patience.allow_for_ever()
         elif not self.session.open_streams:
             patience.allow(self._owner.idle_timeout_s)
@@ -170,12 +183,16 @@ class Http2Connection:
                 device = self._devices.pop(event.stream_id, None)
                 if device is not None:
                     device.lost()
+                elif event.stream_id in self._suffering:
+                    self._suffering[event.stream_id].cancel()
             elif isinstance(event, Writable):
                 device = self._devices.get(event.stream_id)
                 if device is not None:
                     device.writable()
             else:
                 self._leaving = True
+        if pushes and self._owner.fates.threaten:
+            pushes = self._meet_fates(pushes)
         if pushes:
             await self._serve(pushes)
 
@@ -246,6 +263,74 @@ class Http2Connection:
     def goaway(self, reason: str) -> None:
         self.session.goaway(reason)
         self.flush()
+
+    # -- faults on demand
+
+    def _meet_fates(self, pushes: Sequence[Request]) -> list[Request]:
+        """See to what befalls requests; returns those that are served as always, and now."""
+        spared = []
+        for request in pushes:
+            if not self.session.is_open(request.stream_id):
+                continue
+            fate = self._owner.fates.of(request, is_http2=True)
+            if fate is None:
+                spared.append(request)
+                continue
+            if fate.max_streams is not None:
+                self.session.limit_streams(fate.max_streams)
+            if fate.wait_s or fate.is_processed:
+                assert self._nursery is not None
+                self._suffering[request.stream_id] = trio.CancelScope()
+                self._nursery.start_soon(self._suffer, request, fate, name="fault")
+            elif self._strike(request, fate):
+                spared.append(request)
+        if self.sock.fileno() < 0:
+            return []
+        # They need not have come in the order of their streams: a GOAWAY may leave some behind.
+        return [each for each in spared if self.session.is_open(each.stream_id)]
+
+    async def _suffer(self, request: Request, fate: Fate) -> None:
+        """What befalls a request and takes its time, while others are served."""
+        with self._suffering[request.stream_id] as given_up:
+            await trio.sleep(fate.wait_s)
+        del self._suffering[request.stream_id]
+        if given_up.cancelled_caught or not self.session.is_open(request.stream_id):
+            return  # nobody waits for an answer any more
+        if fate.is_processed:
+            await self._intake.answer([request])
+        if self._strike(request, fate):
+            await self._serve([request])
+        self.flush()
+        self._postpone(progress=True)
+        if self._leaving and not self.session.open_streams:
+            with suppress(OSError):
+                stop_reading(self.sock)  # nothing is left for its reader to wait for
+
+    def _strike(self, request: Request, fate: Fate) -> bool:
+        """Do what befalls a request now; whether it is to be served after that."""
+        session, stream_id = self.session, request.stream_id
+        match fate.end:
+            case Status() as why:
+                self._respond(request, self._owner.fates.refuse(request, why))
+            case ResetStream(code):
+                session.reset(stream_id, code_of(code))
+            case TcpReset():
+                reset(self.sock)
+            case GoAway() if self._leaving:
+                return True  # that has been said
+            case GoAway(reason, "after", code):
+                session.announce_goaway(reason, code_of(code))
+                self._announced = reason
+                self._leaving = True
+                return True
+            case GoAway(reason, last, code):
+                last_stream_id = stream_id if last == "at" else max(0, stream_id - 2)
+                session.goaway_at(reason, code_of(code), last_stream_id)
+                self._leaving = True
+                return last == "at"
+            case None:
+                return True
+        return False
 
     # -- writing
 

@@ -7,6 +7,7 @@ reply promises. It never waits for a device.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 
 import msgspec.structs
 import orjson
@@ -17,6 +18,7 @@ from trio_push.config import ServeSettings
 from trio_push.devices.connection import Connection, Transport
 from trio_push.devices.delivery import Delivery, DeviceGone
 from trio_push.errors import Refusal
+from trio_push.faults import Faults
 from trio_push.ids import new_id
 from trio_push.mailbox.history import History, Missed
 from trio_push.mailbox.journal import Journal
@@ -29,6 +31,7 @@ from trio_push.router.channel import SLICE, PushChannel, Submission
 from trio_push.router.committer import Committer
 from trio_push.router.delay import Delay
 from trio_push.router.directory import Directory
+from trio_push.router.faults import FaultyRoutes
 from trio_push.router.restore import restore
 from trio_push.sockets import WOULD_BLOCK
 from trio_push.watch.ledger import Ledger
@@ -50,6 +53,7 @@ class Router:
         ledger: Ledger,
         directory: Directory,
         journal: Journal,
+        faults: Faults,
     ) -> None:
         #: names this store's lifetime in event ids: another epoch, another sequence
         self.epoch = journal.epoch
@@ -67,6 +71,8 @@ class Router:
         self._history = History(
             per_token=settings.history_per_token, total=settings.history_total, floor=self._seq
         )
+        self._faults = faults
+        self._faulty = FaultyRoutes(faults, self, clock, ledger, directory)
         self._delay = Delay(clock, self._offline, self._release, self._resend)
         self.acks = Acks(self._offline)
         self.delivery = Delivery(
@@ -79,6 +85,11 @@ class Router:
             write_timeout_s=settings.write_timeout_s,
             mailbox_capacity=settings.mailbox_capacity,
         )
+
+    @property
+    def seq(self) -> int:
+        """The number of what was routed last."""
+        return self._seq
 
     async def run(
         self,
@@ -101,11 +112,15 @@ class Router:
 
     def _settle(self, submission: Submission) -> None:
         recorded = self._journal.recorded
-        outcomes = [self.route(push) for push in submission.pushes]
+        outcomes = list(map(self._way(), submission.pushes))
         if self._journal.recorded == recorded:
             submission.settle(outcomes)
         else:
             self._committer.settle(submission, outcomes)
+
+    def _way(self) -> Callable[[Push], State]:
+        """How pushes are routed now: as always, or with what may befall them on demand."""
+        return self._faulty.route if self._faults.touches_routes else self.route
 
     # -- one push
 
@@ -184,10 +199,11 @@ class Router:
 
         def route(token: str) -> None:
             queued.append(msgspec.structs.replace(push, token=token))
-            states.append(self.route(queued[-1]))
+            states.append(self._way()(queued[-1]))
 
-        # What each of them has waiting may be another's to replace.
-        replaces = push.collapse_id is not None
+        # What each of them has waiting may be another's to replace; and what befalls a push on
+        # demand befalls each by itself.
+        one_by_one = push.collapse_id is not None or self._faults.touches_routes
         # A number per slice, so that pushes routed between two slices keep their order.
         self._seq += 1
         everyones = Numbered(self._seq, push)
@@ -195,7 +211,7 @@ class Router:
         frames: dict[Transport, bytes] = {}
         delivered = 0
         for connection in connections:
-            if replaces:
+            if one_by_one:
                 route(connection.token)
                 continue
             frame = frames.get(connection.transport)

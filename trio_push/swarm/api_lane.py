@@ -9,7 +9,7 @@ import orjson
 import trio
 
 from trio_push.swarm.audit import Audit
-from trio_push.swarm.http1 import Http1Connection, NoAnswer
+from trio_push.swarm.http1 import Http1Connection, NoAnswer, authorization_line
 from trio_push.swarm.lane import Planned
 from trio_push.swarm.target import Target
 
@@ -29,6 +29,7 @@ class ApiLane:
         *,
         delay_s: float = 0.0,
         ack: bool = False,
+        api_key: str | None = None,
     ) -> None:
         self.delay_s = delay_s
         self._connection = Http1Connection(target)
@@ -43,6 +44,7 @@ class ApiLane:
         self._head = (
             f"POST /v1/pushes HTTP/1.1\r\nHost: {target.authority}\r\n"
             f"Content-Type: application/x-ndjson\r\nAccept: application/x-ndjson\r\n"
+            f"{authorization_line(api_key)}"
         )
 
     async def run(self, pushes: trio.MemoryReceiveChannel[Planned]) -> None:

@@ -21,10 +21,13 @@ class ApnsHttp2Lane:
 
     delay_s = 0.0
 
-    def __init__(self, target: Target, audit: Audit, topic: str | None) -> None:
+    def __init__(
+        self, target: Target, audit: Audit, topic: str | None, *, api_key: str | None = None
+    ) -> None:
         self._target = target
         self._audit = audit
         self._topic = topic
+        self._api_key = api_key
 
     async def run(self, pushes: trio.MemoryReceiveChannel[Planned]) -> None:
         pause_s = FIRST_PAUSE_S
@@ -37,7 +40,9 @@ class ApnsHttp2Lane:
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
                 continue
             pause_s = FIRST_PAUSE_S
-            session = H2Pushes(self._target.scheme, self._target.authority, self._topic)
+            session = H2Pushes(
+                self._target.scheme, self._target.authority, self._topic, self._api_key
+            )
             with sock:
                 over = await _Connection(sock, session, self._audit).run(pushes)
 
@@ -78,11 +83,9 @@ class _Connection:
         session = self._session
         while True:
             # before a push is taken: one that waits here is the next connection's
-            while not session.has_room:
-                self._room = trio.Event()
-                await self._room.wait()
+            await self._wait_room()
             try:
-                session.start(await pushes.receive())
+                await self._start_one(await pushes.receive())
                 while session.has_room:
                     session.start(pushes.receive_nowait())
             except trio.WouldBlock:
@@ -96,6 +99,22 @@ class _Connection:
         self._to_write.set()
         if not session.open_streams:
             self._patience.cancel()
+
+    async def _wait_room(self) -> None:
+        while not self._session.has_room:
+            self._room = trio.Event()
+            await self._room.wait()
+
+    async def _start_one(self, push: Planned) -> None:
+        """Start a push, for which the server may have taken the room back meanwhile."""
+        is_started = False
+        try:
+            await self._wait_room()
+            self._session.start(push)
+            is_started = True
+        finally:
+            if not is_started:
+                self._audit.leave_unsent(push.to, push.n)
 
     async def _write(self) -> None:
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import trio
 
 from trio_push.swarm.audit import Audit
-from trio_push.swarm.http1 import Http1Connection, NoAnswer
+from trio_push.swarm.http1 import Http1Connection, NoAnswer, authorization_line
 from trio_push.swarm.lane import Planned, refusal
 from trio_push.swarm.target import Target
 
@@ -15,13 +15,15 @@ class ApnsLane:
 
     delay_s = 0.0
 
-    def __init__(self, target: Target, audit: Audit, topic: str | None) -> None:
+    def __init__(
+        self, target: Target, audit: Audit, topic: str | None, *, api_key: str | None = None
+    ) -> None:
         self._connection = Http1Connection(target)
         self._audit = audit
         topic_line = f"apns-topic: {topic}\r\n" if topic else ""
         self._head = (
             f"Host: {target.authority}\r\nContent-Type: application/json\r\n"
-            f"apns-push-type: mdm\r\n{topic_line}"
+            f"apns-push-type: mdm\r\n{topic_line}{authorization_line(api_key)}"
         )
 
     async def run(self, pushes: trio.MemoryReceiveChannel[Planned]) -> None:

@@ -6,7 +6,9 @@ goes missing between them, and why the books do not balance, in words, comes out
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
@@ -14,7 +16,15 @@ import msgspec
 from trio_push.swarm.audit import Audit
 
 #: ends of a push, in the ledger, that no device sees anything of, and that are no loss
-_ENDED_UNSEEN = ("coalesced", "expired", "discarded", "recalled", "dropped")
+_ENDED_UNSEEN = ("coalesced", "expired", "discarded", "recalled", "dropped", "lost_by_fault")
+
+
+class FaultCount(msgspec.Struct, frozen=True):
+    """How often the server applied one of its rules."""
+
+    rule: str
+    action: str
+    times: int
 
 
 class Reading(msgspec.Struct, frozen=True):
@@ -26,6 +36,7 @@ class Reading(msgspec.Struct, frozen=True):
     open: dict[str, int]
     ended: dict[str, int]
     balanced: bool
+    faults: list[FaultCount] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +52,15 @@ class Books:
     lost: int
     #: why the books do not balance, or could not be compared
     reasons: tuple[str, ...] = ()
+    #: what the server did wrong because it was told to, by the kind of fault
+    faults: dict[str, int] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         return {
             "balanced": self.balanced,
             "server": self.server,
             "swarm": self.swarm,
+            "faults": self.faults,
             "reasons": list(self.reasons),
         }
 
@@ -66,6 +80,15 @@ def gained(before: Reading, after: Reading) -> dict[str, int]:
     return {"accepted": after.accepted - before.accepted, **ends, "open": open_}
 
 
+def befallen(before: Reading, after: Reading) -> dict[str, int]:
+    """The faults on demand between two readings, by their kind."""
+    kinds: Counter[str] = Counter()
+    for sign, reading in ((1, after), (-1, before)):
+        for fault in reading.faults:
+            kinds[fault.action] += sign * fault.times
+    return dict(+kinds)
+
+
 def reached(server: dict[str, int]) -> int:
     """Pushes that the server has brought to devices, with or without their word for it."""
     return server.get("delivered", 0) + server.get("acknowledged", 0)
@@ -78,7 +101,8 @@ def still_to_come(before: Reading, now: Reading, audit: Audit) -> int:
     server says that they were delivered, and they are still between its kernel and ours.
     """
     server = gained(before, now)
-    unseen = audit.unseen() - sum(server.get(name, 0) for name in _ENDED_UNSEEN)
+    unseen = audit.unseen() + _unheard(server, audit)
+    unseen -= sum(server.get(name, 0) for name in _ENDED_UNSEEN)
     return max(unseen, reached(server) - audit.deliveries.received, 0)
 
 
@@ -86,6 +110,13 @@ def audit_alone(audit: Audit, why: str) -> Books:
     """The books of a run against a server that keeps none: our own side, as far as it goes."""
     lost = max(audit.unseen(), 0)
     return Books(balanced=None, server=None, swarm=_own(audit, lost), lost=lost, reasons=(why,))
+
+
+def incomplete(books: Books, losses: Sequence[str]) -> Books:
+    """The books when parts of the swarm are gone, with what they had counted: not balanced."""
+    if not losses:
+        return books
+    return replace(books, balanced=False, reasons=(*losses, *books.reasons))
 
 
 def reconcile(before: Reading, after: Reading | None, audit: Audit, received: int) -> Books:
@@ -103,9 +134,9 @@ def reconcile(before: Reading, after: Reading | None, audit: Audit, received: in
         return replace(alone, balanced=False)
     server = gained(before, after)
     lost = _lost(server, audit)
-    unacknowledged = after.open.get("awaiting_ack", 0)
     reasons = [
-        *_disagreements(server, audit, received, unacknowledged),
+        *_disagreements(server, audit),
+        *_deliveries(before, after, server, audit, received),
         *_losses(after, audit, lost),
     ]
     return Books(
@@ -114,6 +145,7 @@ def reconcile(before: Reading, after: Reading | None, audit: Audit, received: in
         swarm=_own(audit, lost),
         lost=lost,
         reasons=tuple(reasons),
+        faults=befallen(before, after),
     )
 
 
@@ -126,23 +158,59 @@ def _lost(server: dict[str, int], audit: Audit) -> int:
     if not audit.pushes.sent:
         return max(reached(server) - audit.deliveries.received, 0)
     explained = sum(server.get(name, 0) for name in _ENDED_UNSEEN) + max(server["open"], 0)
-    return max(audit.unseen() - explained, 0)
+    return max(audit.unseen() + _unheard(server, audit) - explained, 0)
 
 
-def _disagreements(
-    server: dict[str, int], audit: Audit, received: int, unacknowledged: int
-) -> list[str]:
-    pushes, received_now = audit.pushes, audit.deliveries.received
-    reasons = []
+def _unheard(server: dict[str, int], audit: Audit) -> int:
+    """News of what was read elsewhere that the server has for devices that did not get it (yet).
+
+    The word of a device whose connection broke may never have reached the server: of what that
+    would have brought, only what the server accepted beside our pushes is missed.
+    """
+    seen, due = audit.deliveries.read_marks_seen, audit.deliveries.read_marks_due
+    certain = due - audit.deliveries.read_marks_in_doubt
+    return min(max(server["accepted"] - audit.pushes.accepted, certain), due) - seen
+
+
+def unheard_acks(before: Reading, now: Reading, audit: Audit, received: int) -> int:
+    """Pushes that their devices have acknowledged and that the server still wants to hear of.
+
+    What was said on a connection that ended may not have arrived. While others push, too, some
+    are always on the way; where devices acknowledge nothing, nothing is.
+    """
+    deliveries = audit.deliveries
+    if not deliveries.acknowledged or deliveries.foreign:
+        return 0
+    unheard = received - reached(gained(before, now)) - deliveries.acks_in_doubt
+    return max(min(unheard, now.open.get("awaiting_ack", 0)), 0)
+
+
+def _disagreements(server: dict[str, int], audit: Audit) -> list[str]:
+    pushes = audit.pushes
     surplus = server["accepted"] - pushes.accepted
-    if pushes.sent and not 0 <= surplus <= pushes.unanswered:
-        unanswered = f" ({pushes.unanswered} unanswered)" if pushes.unanswered else ""
-        others = "; does somebody else push, too?" if surplus > 0 else ""
-        reasons.append(
-            f"the server's ledger shows {server['accepted']} accepted pushes, its answers to us "
-            f"{pushes.accepted}{unanswered}{others}"
-        )
-    delivered = reached(server)
+    most = audit.deliveries.read_marks_due
+    least = most - audit.deliveries.read_marks_in_doubt
+    if not pushes.sent or least <= surplus <= most + pushes.unanswered:
+        return []
+    unanswered = f" ({pushes.unanswered} unanswered)" if pushes.unanswered else ""
+    marks = f", beside {most} read marks" if most else ""
+    others = "; does somebody else push, too?" if surplus > most else ""
+    why = (
+        f"the server's ledger shows {server['accepted']} accepted pushes, its answers to us "
+        f"{pushes.accepted}{unanswered}{marks}{others}"
+    )
+    return [why]
+
+
+def _deliveries(
+    before: Reading, after: Reading, server: dict[str, int], audit: Audit, received: int
+) -> list[str]:
+    """What is said of deliveries on both sides, and does not agree."""
+    received_now, delivered = audit.deliveries.received, reached(server)
+    reasons = []
+    unacknowledged = after.open.get("awaiting_ack", 0)
+    if unheard := unheard_acks(before, after, audit, received):
+        reasons.append(f"{unheard} pushes were acknowledged and the server still waits for that")
     if not received <= delivered + unacknowledged or not delivered <= received_now:
         others = "; are other devices connected?" if delivered > received_now else ""
         reasons.append(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable
 from typing import NoReturn, Protocol
 
@@ -23,6 +24,10 @@ class Device(Protocol):
     """
 
     @property
+    def index(self) -> int:
+        """Which of the devices it is."""
+
+    @property
     def received(self) -> int:
         """Pushes of the present connection."""
 
@@ -39,8 +44,8 @@ class Device(Protocol):
     def wait(self) -> Awaitable[None]:
         """Wait until there may be more to read."""
 
-    def leave(self, *, suddenly: bool = False) -> None:
-        """Bring the present stream, if there is one, to its end; the task then notices.
+    def leave(self, *, suddenly: bool = False) -> bool:
+        """Bring the present stream to its end; the task then notices. False: there is none.
 
         What is on the way is still read, unless it ends suddenly, as when the network is lost.
         """
@@ -65,10 +70,13 @@ async def keep_connected(device: Device, population: Population) -> NoReturn:
                 while device.read():
                     await device.wait()
             finally:
-                population.disconnected()
+                population.disconnected(device.index, device.received)
                 await device.close()
             if is_healthy(trio.current_time() - connected_at, device.received):
                 waits = 0
+            if await population.sleep.wait(device.index) and device.retry_s < math.inf:
+                waits = 0
+                continue
         jitter = population.random.random()
         await trio.sleep(
             delay_s(waits, jitter, at_least_s=device.retry_s, schedule=population.schedule)
@@ -92,5 +100,5 @@ async def _try_to_connect(device: Device, population: Population, *, again: bool
     if reason:
         population.failed(reason)
     else:
-        population.connected(trio.current_time() - began, again=again)
+        population.connected(device.index, trio.current_time() - began, again=again)
     return not reason

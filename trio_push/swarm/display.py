@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.table import Table
 
 from trio_push.swarm.audit import Audit
-from trio_push.swarm.population import Connections
+from trio_push.swarm.connections import Connections
 from trio_push.swarm.report_text import durations
 
 #: as often as an eye can follow; each time costs 2 ms
@@ -48,6 +48,8 @@ def _rows(progress: Progress) -> dict[str, str]:
     connections, audit = progress.connections, progress.audit
     pushes, deliveries = audit.pushes, audit.deliveries
     devices = f"{connections.now:,} of {progress.devices:,} connected"
+    if connections.asleep:
+        devices += f", {connections.asleep:,} asleep"
     if connections.reconnects:
         devices += f", {connections.reconnects:,} reconnects"
     if failures := connections.failures.total():

@@ -14,9 +14,8 @@ from itertools import count
 
 import trio
 
-from trio_push.swarm.audit import Audit
 from trio_push.swarm.histogram import Histogram
-from trio_push.swarm.lane import Lane, Planned
+from trio_push.swarm.lane import Lane, Plan, Planned
 from trio_push.swarm.stamp import Stamp, Stamper
 
 #: planned pushes that may wait for a lane whose server is slow: a minute's worth for a lane of
@@ -35,7 +34,7 @@ class Driver:
         self,
         lanes: Sequence[Lane],
         tokens: Sequence[str],
-        audit: Audit,
+        audit: Plan,
         stamper: Stamper,
         *,
         rate: float,

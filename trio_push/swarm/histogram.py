@@ -44,6 +44,18 @@ class Histogram:
         self.count += other.count
         self.max_us = max(self.max_us, other.max_us)
 
+    def since(self, before: Histogram) -> Histogram:
+        """What was recorded after `before`, a copy of this from then; its longest is that of all.
+
+        Merged with others that hold what came before, it gives what recording all there would.
+        """
+        counts = {
+            key: count - seen
+            for key, count in self.counts.items()
+            if count != (seen := before.counts.get(key, 0))
+        }
+        return Histogram(counts, self.count - before.count, self.max_us)
+
     def percentile_s(self, q: float) -> float | None:
         """The duration that the share `q` of all does not exceed; None when there is none."""
         rank = q * self.count

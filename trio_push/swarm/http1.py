@@ -25,6 +25,11 @@ LONGEST_PAUSE_S = 5.0
 MAX_BODY_BYTES = 2**20
 
 
+def authorization_line(api_key: str | None) -> str:
+    """The line of a request's head that shows a key; none without one."""
+    return f"Authorization: Bearer {api_key}\r\n" if api_key else ""
+
+
 class Answer(NamedTuple):
     """What a server answered."""
 

@@ -34,6 +34,15 @@ class Lane(Protocol):
         """
 
 
+class Plan(Protocol):
+    """Where the driver plans its pushes: the audit, or what stands before it."""
+
+    def plan(self, to: int) -> int:
+        """Plan one more push and return its number."""
+
+    def leave_unsent(self, to: int, n: int) -> None: ...
+
+
 def refusal(status: int, body: bytes) -> str:
     """Why a push was refused: the reason in Apple's JSON, or else the status."""
     try:

@@ -17,7 +17,14 @@ from trio.lowlevel import wait_readable
 from trio_push.errors import ProtocolError
 from trio_push.swarm.device import ConnectFailed
 from trio_push.swarm.http_response import ResponseParser
-from trio_push.swarm.population import EVENTS_PATH, SLOW_BYTES, SLOW_S, Destination, Population
+from trio_push.swarm.population import (
+    EVENTS_PATH,
+    SLOW_BYTES,
+    SLOW_RECEIVE_BYTES,
+    SLOW_S,
+    Destination,
+    Population,
+)
 from trio_push.swarm.target import connect, describe
 from trio_push.wire.sse_parser import EventStreamParser
 
@@ -28,44 +35,60 @@ RECEIVE_BYTES: Final = 16 * 2**10
 class LeanDevice:
     """A device that reads HTTP/1.1 from a non-blocking socket; no TLS."""
 
-    __slots__ = ("_chunks", "_index", "_parser", "_population", "_socket", "received", "retry_s")
+    __slots__ = (
+        "_chunks",
+        "_cut",
+        "_parser",
+        "_population",
+        "_socket",
+        "index",
+        "received",
+        "retry_s",
+    )
 
     def __init__(self, index: int, population: Population) -> None:
         self.received = 0
         self.retry_s = 0.0
-        self._index = index
+        self.index = index
         self._population = population
         self._parser = EventStreamParser()
         self._socket: socket.socket | None = None
+        #: nothing more is read, as when the network is lost
+        self._cut = False
         #: takes the body apart where the server sends it in chunks
         self._chunks: ResponseParser | None = None
 
     async def connect(self) -> None:
+        population = self._population
         last_event_id = self._parser.last_event_id
-        destination = self._population.destination
-        request = _request(destination, self._index, last_event_id)
+        request = _request(population.destination, self.index, last_event_id)
+        response = ResponseParser()
         try:
-            sock = await connect(destination.target, destination.source(self._index))
+            sock = await dial(population, self.index)
             try:
-                response, early = await ask(sock, request, ResponseParser())
+                early = await ask(sock, request, response)
                 _check(response)
-                self._parser = EventStreamParser(last_event_id)
+                self._parser = EventStreamParser(last_event_id or population.start_id)
                 self.received = 0
                 self._take(early)
             except BaseException:
                 sock.close()
+                if not response.head_complete:
+                    # The server may take us for connected, and have sent what we do not have.
+                    self._parser = EventStreamParser(last_event_id or population.start_id)
                 raise
         except (OSError, ProtocolError) as exc:
             raise ConnectFailed(describe(exc)) from exc
         self._socket = sock
+        self._cut = False
         self._chunks = response if response.delimited else None
 
     def read(self) -> bool:
         assert self._socket is not None  # `connect` came before
-        if self._chunks is not None and self._chunks.complete:
+        if self._cut or (self._chunks is not None and self._chunks.complete):
             return False
         try:
-            data = self._socket.recv(read_size(self._population, self._index))
+            data = self._socket.recv(read_size(self._population, self.index))
             if data:
                 self._take(data if self._chunks is None else self._chunks.feed(data))
             return bool(data)
@@ -76,14 +99,17 @@ class LeanDevice:
 
     def wait(self) -> Awaitable[None]:
         assert self._socket is not None
-        if self._population.reads_slowly(self._index):
+        if self._population.reads_slowly(self.index):
             return trio.sleep(SLOW_S)  # noqa: ASYNC105  the caller awaits it
         return wait_readable(self._socket)  # noqa: ASYNC105
 
-    def leave(self, *, suddenly: bool = False) -> None:
-        if self._socket is not None:
-            with suppress(OSError):
-                self._socket.shutdown(socket.SHUT_RDWR if suddenly else socket.SHUT_WR)
+    def leave(self, *, suddenly: bool = False) -> bool:
+        if self._socket is None:
+            return False
+        self._cut |= suddenly
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR if suddenly else socket.SHUT_WR)
+        return True
 
     async def close(self) -> None:
         assert self._socket is not None
@@ -92,17 +118,19 @@ class LeanDevice:
 
     def _take(self, body: bytes) -> None:
         for event in self._parser.feed(body):
-            self.received += self._population.heard(self._index, event.event, event.data)
+            self.received += self._population.heard(self.index, event.event, event.data)
         if self._parser.retry_ms is not None:
             self.retry_s = self._parser.retry_ms / 1e3
 
 
 def _request(destination: Destination, index: int, last_event_id: str) -> bytes:
     last = f"Last-Event-ID: {last_event_id}\r\n" if last_event_id else ""
+    authorization = destination.authorization(index)
+    proof = f"Authorization: {authorization}\r\n" if authorization else ""
     return (
         f"GET {destination.request_path(index, EVENTS_PATH)} HTTP/1.1\r\n"
         f"Host: {destination.target.authority}\r\n"
-        f"Accept: text/event-stream\r\nCache-Control: no-store\r\n{last}\r\n"
+        f"Accept: text/event-stream\r\nCache-Control: no-store\r\n{proof}{last}\r\n"
     ).encode()
 
 
@@ -111,10 +139,15 @@ def read_size(population: Population, index: int) -> int:
     return SLOW_BYTES if population.reads_slowly(index) else RECEIVE_BYTES
 
 
-async def ask(
-    sock: socket.socket, request: bytes, response: ResponseParser
-) -> tuple[ResponseParser, bytes]:
-    """The response to a request up to its head, and what came of the body with it."""
+async def dial(population: Population, index: int) -> socket.socket:
+    """A connected socket for a device. Raises OSError."""
+    destination = population.destination
+    receive_bytes = SLOW_RECEIVE_BYTES if population.reads_slowly(index) else None
+    return await connect(destination.target, destination.source(index), receive_bytes)
+
+
+async def ask(sock: socket.socket, request: bytes, response: ResponseParser) -> bytes:
+    """Send a request and read the response up to its head; returns what came of its body."""
     sock.send(request)
     body = b""
     while not response.head_complete:
@@ -123,7 +156,7 @@ async def ask(
         if not data:
             raise ProtocolError("closed before the response")
         body = response.feed(data)
-    return response, body
+    return body
 
 
 def _check(response: ResponseParser) -> None:

@@ -18,9 +18,9 @@ from trio_push.errors import ProtocolError
 from trio_push.swarm.conversation import Conversation
 from trio_push.swarm.device import ConnectFailed
 from trio_push.swarm.http_response import ResponseParser
-from trio_push.swarm.lean_device import ask, read_size
+from trio_push.swarm.lean_device import ask, dial, read_size
 from trio_push.swarm.population import SLOW_S, WEBSOCKET_PATH, Population
-from trio_push.swarm.target import connect, describe
+from trio_push.swarm.target import describe
 from trio_push.wire import websocket_client
 from trio_push.wire.close_codes import NORMAL
 from trio_push.wire.websocket import Close, Event, Fault, Message, Ping, Reader
@@ -34,16 +34,16 @@ class LeanWebSocketDevice:
 
     __slots__ = (
         "_conversation",
-        "_index",
         "_leaving",
         "_over",
         "_population",
         "_reader",
         "_socket",
+        "index",
     )
 
     def __init__(self, index: int, population: Population) -> None:
-        self._index = index
+        self.index = index
         self._population = population
         self._conversation = Conversation(index, population)
         self._socket: socket.socket | None = None
@@ -51,7 +51,7 @@ class LeanWebSocketDevice:
         self._reader: Reader | None = None
         #: a close frame was sent to end the connection, and its answer may follow
         self._leaving = False
-        #: a close frame came, or none can: nothing follows
+        #: a close frame came, or none can, or the network is lost: nothing follows
         self._over = False
 
     @property
@@ -65,16 +65,25 @@ class LeanWebSocketDevice:
     async def connect(self) -> None:
         destination = self._population.destination
         key = websocket_client.new_key()
-        path = destination.request_path(self._index, WEBSOCKET_PATH)
-        request = websocket_client.handshake(path, destination.target.authority, key)
+        path = destination.request_path(self.index, WEBSOCKET_PATH)
+        request = websocket_client.handshake(
+            path,
+            destination.target.authority,
+            key,
+            authorization=destination.authorization(self.index),
+        )
+        response = ResponseParser(may_upgrade=True)
         try:
-            sock = await connect(destination.target, destination.source(self._index))
+            sock = await dial(self._population, self.index)
             try:
-                response, early = await ask(sock, request, ResponseParser(may_upgrade=True))
+                early = await ask(sock, request, response)
                 _check(response, key)
                 self._begin(sock, early)
             except BaseException:
                 sock.close()
+                if not response.head_complete:
+                    # The server may take us for connected, and have sent what we do not have.
+                    self._conversation.may_have_missed()
                 raise
         except (OSError, ProtocolError) as exc:
             raise ConnectFailed(describe(exc)) from exc
@@ -85,7 +94,7 @@ class LeanWebSocketDevice:
         if self._over:
             return False
         try:
-            data = self._socket.recv(read_size(self._population, self._index))
+            data = self._socket.recv(read_size(self._population, self.index))
             if data:
                 self._take(self._socket, data)
             return bool(data) and not self._over
@@ -96,19 +105,21 @@ class LeanWebSocketDevice:
 
     def wait(self) -> Awaitable[None]:
         assert self._socket is not None
-        if self._population.reads_slowly(self._index):
+        if self._population.reads_slowly(self.index):
             return trio.sleep(SLOW_S)  # noqa: ASYNC105  the caller awaits it
         return wait_readable(self._socket)  # noqa: ASYNC105
 
-    def leave(self, *, suddenly: bool = False) -> None:
+    def leave(self, *, suddenly: bool = False) -> bool:
         if self._socket is None or self._leaving or self._over:
-            return
+            return False
         with suppress(OSError):
             if suddenly:
+                self._over = True
                 self._socket.shutdown(socket.SHUT_RDWR)
             else:
                 self._leaving = True
                 self._socket.send(websocket_client.close_frame(NORMAL.code))
+        return True
 
     async def close(self) -> None:
         assert self._socket is not None
@@ -137,8 +148,8 @@ class LeanWebSocketDevice:
         """Act on one event; returns what is to be sent for it."""
         match event:
             case Message(_, payload):
-                answer = self._conversation.hear(payload)
-                return b"" if answer is None else websocket_client.text_frame(answer)
+                answers = self._conversation.hear(payload)
+                return b"".join(map(websocket_client.text_frame, answers))
             case Ping(payload):
                 return websocket_client.pong_frame(payload)
             case Close(code, reason):

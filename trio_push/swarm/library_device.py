@@ -5,6 +5,7 @@ It costs some 40 KiB and ten times the CPU of a lean one, and it speaks TLS.
 
 from __future__ import annotations
 
+import socket
 import ssl
 from collections.abc import AsyncGenerator
 
@@ -13,7 +14,7 @@ import trio
 from httpx_sse import EventSource, ServerSentEvent, SSEError
 
 from trio_push.swarm.device import ConnectFailed
-from trio_push.swarm.population import EVENTS_PATH, SLOW_S, Population
+from trio_push.swarm.population import EVENTS_PATH, SLOW_RECEIVE_BYTES, SLOW_S, Population
 
 #: time that closing a connection may take when everything else is cancelled
 _CLOSE_S = 1
@@ -27,7 +28,7 @@ class LibraryDevice:
     ) -> None:
         self.received = 0
         self.retry_s = 0.0
-        self._index = index
+        self.index = index
         self._population = population
         self._tls = tls
         self._last_event_id = ""
@@ -45,7 +46,8 @@ class LibraryDevice:
         destination = self._population.destination
         transport = httpx.AsyncHTTPTransport(
             verify=self._tls or destination.target.tls,
-            local_address=destination.source(self._index),
+            local_address=destination.source(self.index),
+            socket_options=self._socket_options(),
         )
         # the caller bounds the time to connect, and a stream may be silent for ever
         self._client = httpx.AsyncClient(transport=transport, timeout=None)
@@ -59,33 +61,36 @@ class LibraryDevice:
             await self.close()
             raise
         self._events = EventSource(self._response).aiter_sse()
+        self._last_event_id = self._last_event_id or self._population.start_id
         self.received = 0
         self._ended = False
 
     def read(self) -> bool:
         event, self._event = self._event, None
         if event is not None:
-            self._last_event_id = event.id
+            # the library begins anew with each connection, and the first events may have none
+            self._last_event_id = event.id or self._last_event_id
             if event.retry is not None:
                 self.retry_s = event.retry / 1e3
             if event.data:  # httpx-sse also yields blocks without data
-                self.received += self._population.heard(self._index, event.event, event.data)
+                self.received += self._population.heard(self.index, event.event, event.data)
         return not self._ended
 
     async def wait(self) -> None:
         assert self._events is not None  # `connect` came before
         try:
             with trio.CancelScope() as self._present:
-                if self._population.reads_slowly(self._index):
+                if self._population.reads_slowly(self.index):
                     await trio.sleep(SLOW_S)
                 self._event = await anext(self._events)
         except (StopAsyncIteration, httpx.HTTPError, SSEError):
             self._ended = True  # closed, reset, or no event stream any more
         self._ended |= self._present.cancel_called
 
-    def leave(self, *, suddenly: bool = False) -> None:
+    def leave(self, *, suddenly: bool = False) -> bool:
         """Of what is on the way nothing more is read."""
         self._present.cancel()
+        return self._events is not None
 
     async def close(self) -> None:
         with trio.move_on_after(_CLOSE_S, shield=True):
@@ -94,12 +99,19 @@ class LibraryDevice:
                     await part.aclose()
         self._events = self._response = self._client = None
 
+    def _socket_options(self) -> list[tuple[int, int, int]]:
+        if not self._population.reads_slowly(self.index):
+            return []
+        return [(socket.SOL_SOCKET, socket.SO_RCVBUF, SLOW_RECEIVE_BYTES)]
+
     def _request(self) -> httpx.Request:
         destination = self._population.destination
         headers = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
         if self._last_event_id:
             headers["Last-Event-ID"] = self._last_event_id
-        url = destination.target.url + destination.request_path(self._index, EVENTS_PATH)
+        if (authorization := destination.authorization(self.index)) is not None:
+            headers["Authorization"] = authorization
+        url = destination.target.url + destination.request_path(self.index, EVENTS_PATH)
         return httpx.Request("GET", url, headers=headers)
 
 

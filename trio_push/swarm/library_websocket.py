@@ -19,8 +19,9 @@ from trio_websocket import (
 
 from trio_push.swarm.conversation import Conversation
 from trio_push.swarm.device import ConnectFailed
+from trio_push.swarm.lean_device import dial
 from trio_push.swarm.population import SLOW_S, WEBSOCKET_PATH, Population
-from trio_push.swarm.target import connect, describe
+from trio_push.swarm.target import describe
 
 #: time that closing a connection may take when everything else is cancelled
 _CLOSE_S = 1
@@ -37,7 +38,7 @@ class LibraryWebSocketDevice:
         tls: ssl.SSLContext | None = None,
     ) -> None:
         """The library reads in tasks of its own: they run in `nursery`."""
-        self._index = index
+        self.index = index
         self._population = population
         self._nursery = nursery
         self._tls = tls
@@ -73,7 +74,7 @@ class LibraryWebSocketDevice:
         message: str | bytes | None = None
         try:
             with trio.CancelScope() as self._present:
-                if self._population.reads_slowly(self._index):
+                if self._population.reads_slowly(self.index):
                     await trio.sleep(SLOW_S)
                 message = await self._connection.get_message()
         except ConnectionClosed as exc:
@@ -85,12 +86,13 @@ class LibraryWebSocketDevice:
         if message is None:
             return
         payload = message.encode() if isinstance(message, str) else message
-        if (answer := self._conversation.hear(payload)) is not None:
+        for answer in self._conversation.hear(payload):
             await self._say(answer)
 
-    def leave(self, *, suddenly: bool = False) -> None:
+    def leave(self, *, suddenly: bool = False) -> bool:
         """Of what is on the way nothing more is read; the connection is closed politely."""
         self._present.cancel()
+        return self._connection is not None
 
     async def close(self) -> None:
         assert self._connection is not None
@@ -109,9 +111,17 @@ class LibraryWebSocketDevice:
         try:
             async with await self._open_stream() as stream, trio.open_nursery() as nursery:
                 destination = self._population.destination
-                path = destination.request_path(self._index, WEBSOCKET_PATH)
-                authority = destination.target.authority
-                connection = await wrap_client_stream(nursery, stream, authority, path)
+                path = destination.request_path(self.index, WEBSOCKET_PATH)
+                authorization = destination.authorization(self.index)
+                connection = await wrap_client_stream(
+                    nursery,
+                    stream,
+                    destination.target.authority,
+                    path,
+                    extra_headers=[(b"Authorization", authorization.encode())]
+                    if authorization
+                    else None,
+                )
                 started = True
                 task_status.started(connection)
         except OSError as exc:
@@ -121,9 +131,8 @@ class LibraryWebSocketDevice:
                 raise _failure(group.exceptions[0]) from group
 
     async def _open_stream(self) -> trio.SocketStream | trio.SSLStream[trio.SocketStream]:
-        destination = self._population.destination
-        target = destination.target
-        sock = await connect(target, destination.source(self._index))
+        target = self._population.destination.target
+        sock = await dial(self._population, self.index)
         plain = trio.SocketStream(trio.socket.from_stdlib_socket(sock))
         if self._tls is None:
             return plain

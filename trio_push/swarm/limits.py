@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 from trio_push.capacity import raise_file_limit
@@ -10,21 +11,45 @@ from trio_push.swarm.target import Target
 
 #: files that are not devices: the driver's connections, calls on push, the loop, logs
 FILES_KEPT_FREE = 256
-#: of the ports that a source address has: when fewer are left, the kernel searches long for one
-PORTS_USED = 0.9
+#: processes of one swarm: each takes some memory, and files of the parent
+MAX_WORKERS = 200
+#: of the ports that a source address has, where there are further addresses: Linux gives out the
+#: even half first and, once that is gone, walks through all of it for each new connection (20 µs
+#: become 800)
+PORTS_AT_EASE = 0.45
+#: … and where there are not: the search for the last ones is longer still
+PORTS_AT_MOST = 0.9
 
 _PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
-def check_open_files(devices: int) -> None:
-    """Let this process open as many files as it may; ConfigError when they are too few."""
-    limit = raise_file_limit()
-    if devices + FILES_KEPT_FREE > limit:
-        raise ConfigError(
-            f"--devices {devices}: every device needs an open file and this process may open "
-            f"{limit}. Give at most {max(0, limit - FILES_KEPT_FREE)}, or raise the limit "
-            f"(ulimit -Hn {devices + FILES_KEPT_FREE}, LimitNOFILE= of systemd)"
-        )
+def devices_per_process() -> int:
+    """How many devices fit into one process, which may open as many files as it may then."""
+    return max(raise_file_limit() - FILES_KEPT_FREE, 0)
+
+
+def workers_needed(devices: int, workers: int, fit: int) -> int:
+    """How many processes hold the devices, if `fit` go into each: `workers`, or for 0 the fewest.
+
+    ConfigError when they are too few, or would be too many.
+    """
+    needed = -(-devices // max(fit, 1))
+    remedy = f"raise the limit (ulimit -Hn {devices + FILES_KEPT_FREE}, LimitNOFILE= of systemd)"
+    why = (
+        f"--devices {devices}: every device needs an open file and a process may open "
+        f"{fit + FILES_KEPT_FREE}."
+    )
+    if needed > MAX_WORKERS:
+        raise ConfigError(f"{why} Give at most {fit * MAX_WORKERS}, or {remedy}")
+    if 0 < workers < needed:
+        raise ConfigError(f"{why} Give --workers {needed}, or {remedy}")
+    return min(workers or needed, devices)
+
+
+def shares(devices: int, workers: int) -> list[range]:
+    """The devices of each worker, all but alike."""
+    ends = [devices * i // workers for i in range(workers + 1)]
+    return [range(first, end) for first, end in pairwise(ends)]
 
 
 def source_addresses(target: Target, devices: int, ports: int) -> list[str]:
@@ -33,14 +58,15 @@ def source_addresses(target: Target, devices: int, ports: int) -> list[str]:
     Every address of 127.0.0.0/8 is ours, so that for a server on loopback there are always
     enough. For others there is one address: ConfigError when its ports are too few.
     """
-    per_address = int(ports * PORTS_USED)
+    spreads = target.is_loopback and ":" not in target.address[0]
+    per_address = int(ports * (PORTS_AT_EASE if spreads else PORTS_AT_MOST))
     needed = -(-devices // per_address)
     if needed == 1:
         return []
-    if not target.is_loopback or ":" in target.address[0]:
+    if not spreads:
         raise ConfigError(
             f"--devices {devices}: one address of this machine has ports for {per_address} "
-            f"connections to {target.url}. Run the others on further machines, or widen "
+            f"connections to {target.url}. Add machines (--agents), or widen "
             f"net.ipv4.ip_local_port_range"
         )
     return [f"127.0.{i // 254}.{i % 254 + 1}" for i in range(needed)]

@@ -2,36 +2,30 @@
 
 from __future__ import annotations
 
-import random
 import secrets
-import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import trio
-
-from trio_push.clock import Clock
 from trio_push.errors import ConfigError
+from trio_push.swarm.agents import Agents
 from trio_push.swarm.audit import Audit
-from trio_push.swarm.device import Device
+from trio_push.swarm.crowd import Crowd, Share, check_client, local_crowd, wall_offset_s
 from trio_push.swarm.driver import Driver
-from trio_push.swarm.lanes import MakeLanes
-from trio_push.swarm.lean_device import LeanDevice
-from trio_push.swarm.lean_websocket import LeanWebSocketDevice
-from trio_push.swarm.library_device import LibraryDevice
-from trio_push.swarm.library_websocket import LibraryWebSocketDevice
-from trio_push.swarm.limits import check_open_files, ephemeral_ports, source_addresses
-from trio_push.swarm.on_push import OnPush
-from trio_push.swarm.population import Destination, Population
-from trio_push.swarm.reconnect import SCHEDULES
+from trio_push.swarm.lane import Lane, Plan
+from trio_push.swarm.lanes import MakeLanes, lanes_of, user_lanes_of
+from trio_push.swarm.limits import (
+    devices_per_process,
+    ephemeral_ports,
+    source_addresses,
+    workers_needed,
+)
 from trio_push.swarm.settings import SwarmSettings
 from trio_push.swarm.stamp import Stamper
-from trio_push.swarm.target import Target, look_up
+from trio_push.swarm.target import Target
 from trio_push.swarm.tokens import GeneratedTokens, read_tokens
-from trio_push.swarm.unrest import Unrest
-
-#: makes a device by its index; what it does beside its own task, it does in the nursery
-MakeDevice = Callable[[int, trio.Nursery], Device]
+from trio_push.swarm.users import UserPlan, Users
+from trio_push.swarm.worker_processes import forked
+from trio_push.swarm.workers import Workers, orders
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,105 +33,117 @@ class Parts:
     """What a run consists of; nothing of it has begun."""
 
     audit: Audit
-    population: Population
-    make_device: MakeDevice
+    crowd: Crowd
     #: None: the swarm only listens
     driver: Driver | None
-    on_push: OnPush | None
-    #: of the ramp, and of who is restless
-    random: random.Random
-    unrest: Unrest
 
 
 async def make_parts(
-    settings: SwarmSettings, target: Target, api: Target | None, make_lanes: MakeLanes
+    settings: SwarmSettings, target: Target, api: Target | None, make_lanes: MakeLanes | None
 ) -> Parts:
-    """Raises ConfigError for what cannot work here, Unreachable for hosts that are not known."""
-    check_open_files(settings.devices)
-    tokens = _tokens(settings)
+    """`make_lanes` takes the place of `--via`.
+
+    Raises ConfigError for what cannot work here, Unreachable for hosts that are not known.
+    """
     audit = Audit(settings.devices)
-    stamper = Stamper(secrets.token_hex(4), settings.payload_bytes)
-    wall_offset_s = Clock().wall() - trio.current_time()
-    on_push = await _on_push(settings, tokens)
-    population = Population(
-        _destination(settings, target, tokens),
-        audit,
-        stamper,
+    share = share_of_all(settings, target)
+    driver = _driver(settings, share, target, api, audit, make_lanes)
+    crowd = await make_crowd(settings, share, target, audit)
+    return Parts(audit=audit, crowd=crowd, driver=driver)
+
+
+def share_of_all(settings: SwarmSettings, target: Target) -> Share:
+    """All devices of a swarm, and the addresses that each machine has for its part of them."""
+    here = settings.devices if target.is_loopback else devices_of_a_machine(settings)
+    return Share(
+        run=secrets.token_hex(4),
+        tokens=_tokens(settings),
+        users=_users(settings),
+        sources=source_addresses(target, here, ephemeral_ports()),
         seed=settings.seed,
-        wall_offset_s=wall_offset_s,
-        on_push=None if on_push is None else on_push.received,
-        schedule=SCHEDULES[settings.reconnect],
-        slow_readers=settings.slow_readers,
     )
-    driver = None
-    if settings.push_rate:
-        driver = Driver(
-            make_lanes(target, api, audit),
-            tokens,
-            audit,
-            stamper,
-            rate=settings.push_rate,
-            seed=settings.seed,
-            wall_offset_s=wall_offset_s,
+
+
+def devices_of_a_machine(settings: SwarmSettings) -> int:
+    return -(-settings.devices // max(len(settings.agents), 1))
+
+
+async def make_crowd(settings: SwarmSettings, share: Share, target: Target, audit: Audit) -> Crowd:
+    """In this process, or in as many as are asked for or needed, here or elsewhere."""
+    check_client(settings, target)
+    if settings.agents:
+        _check_users(settings)
+        agents = Agents(settings.agents, settings.agent_secret)
+        workers = workers_needed(settings.devices, settings.workers, await agents.fit())
+        if not settings.workers:
+            workers = min(max(workers, len(agents)), settings.devices)
+        return Workers(orders(settings, share, workers), agents.start, audit)
+    workers = workers_needed(settings.devices, settings.workers, devices_per_process())
+    if workers == 1:
+        return await local_crowd(settings, share, target, audit)
+    _check_users(settings)
+    return Workers(orders(settings, share, workers), forked, audit)
+
+
+def make_driver(
+    settings: SwarmSettings,
+    share: Share,
+    plan: Plan,
+    lanes: Sequence[Lane],
+    rate: float,
+    addressees: Sequence[str] | None = None,
+) -> Driver:
+    """Sends to all devices, unless told to whom."""
+    return Driver(
+        lanes,
+        share.tokens if addressees is None else addressees,
+        plan,
+        Stamper(share.run, settings.payload_bytes),
+        rate=rate,
+        seed=settings.seed,
+        wall_offset_s=wall_offset_s(),
+    )
+
+
+def _driver(
+    settings: SwarmSettings,
+    share: Share,
+    target: Target,
+    api: Target | None,
+    audit: Audit,
+    make_lanes: MakeLanes | None,
+) -> Driver | None:
+    if not settings.push_rate:
+        return None
+    addressees: Sequence[str] = share.tokens
+    plan: Plan = audit
+    if make_lanes is None and share.users is not None and settings.addresses_users:
+        addressees, plan = share.users, UserPlan(audit, share.users)
+        make_lanes = user_lanes_of(
+            share.users, share.tokens, settings.topic, ack=settings.ack, api_key=settings.api_key
         )
-    return Parts(
-        audit=audit,
-        population=population,
-        make_device=_device_maker(settings, population),
-        driver=driver,
-        on_push=on_push,
-        random=random.Random(settings.seed),
-        unrest=Unrest(
-            churn_per_s=settings.churn,
-            storm_s=settings.storm_s,
-            storm_share=settings.storm_share,
-        ),
+    make_lanes = make_lanes or lanes_of(
+        settings.via, settings.topic, ack=settings.ack, api_key=settings.api_key
     )
+    lanes = make_lanes(target, api, audit)
+    return make_driver(settings, share, plan, lanes, settings.push_rate, addressees)
+
+
+def _check_users(settings: SwarmSettings) -> None:
+    if settings.devices_per_user:
+        raise ConfigError(
+            f"--devices-per-user: users have all their devices in one process: give --devices "
+            f"{devices_per_process()} at most, and neither --workers nor --agents"
+        )
+
+
+def _users(settings: SwarmSettings) -> Users | None:
+    if not settings.devices_per_user:
+        return None
+    return Users(settings.devices, settings.devices_per_user, settings.user_prefix)
 
 
 def _tokens(settings: SwarmSettings) -> Sequence[str]:
     if settings.token_file is not None:
         return read_tokens(settings.token_file, settings.devices)
     return GeneratedTokens(settings.devices, prefix=settings.token_prefix, seed=settings.seed)
-
-
-def _destination(settings: SwarmSettings, target: Target, tokens: Sequence[str]) -> Destination:
-    return Destination(
-        target=target,
-        tokens=tokens,
-        path=settings.path,
-        connect_timeout_s=settings.connect_timeout_s,
-        sources=source_addresses(target, settings.devices, ephemeral_ports()),
-        ack=settings.ack,
-    )
-
-
-async def _on_push(settings: SwarmSettings, tokens: Sequence[str]) -> OnPush | None:
-    if settings.on_push_url is None:
-        return None
-    target = await look_up(settings.on_push_url, "--on-push-url")
-    return OnPush(target, tokens, settings.think_s)
-
-
-def _device_maker(settings: SwarmSettings, population: Population) -> MakeDevice:
-    tls = population.destination.target.tls
-    lean = settings.client == "lean"
-    if lean and tls:
-        raise ConfigError("a lean device speaks no TLS: give --client library, or an http:// --url")
-    context = ssl.create_default_context() if tls else None
-
-    def make(index: int, nursery: trio.Nursery) -> Device:
-        if not uses_websocket(settings.transport, index):
-            return (
-                LeanDevice(index, population) if lean else LibraryDevice(index, population, context)
-            )
-        if lean:
-            return LeanWebSocketDevice(index, population)
-        return LibraryWebSocketDevice(index, population, nursery, context)
-
-    return make
-
-
-def uses_websocket(transport: str, index: int) -> bool:
-    """Whether a device connects by WebSocket; of a mixed crowd, every other one does."""
-    return index % 2 == 1 if transport == "mixed" else transport == "ws"

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from trio_push.swarm.audit import Audit
 from trio_push.swarm.books import Books
+from trio_push.swarm.connections import Connections
 from trio_push.swarm.histogram import Histogram
 from trio_push.swarm.on_push import Calls
-from trio_push.swarm.population import Connections
 from trio_push.swarm.settings import SwarmSettings
 from trio_push.swarm.thresholds import parse_threshold
+from trio_push.swarm.worst import Worst
 
 #: of the swarm's own lateness (99th percentile) and of its CPU: beyond, it measures itself
 _LATENESS_MS: Final = 100.0
 _CPU: Final = 0.9
+
+_JWT_REFUSED: Final = (
+    "it does not take JWTs signed with this --jwt-key, or for this --jwt-audience, or expired ones"
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,6 +32,8 @@ class Measured:
     connections: Connections
     audit: Audit
     books: Books
+    #: the devices that fared worst
+    worst: Sequence[Worst] = ()
     #: the driver's lateness, and the loop's
     behind: Histogram
     lag: Histogram
@@ -59,13 +67,15 @@ def make_report(run: Measured) -> Report:
         "connect_ms": run.connections.connect.summary_ms(),
         "back_ms": run.connections.back_after.summary_ms(),
         "books": run.books.as_json(),
+        "worst": [each._asdict() for each in run.worst],
     }
     figures["thresholds"] = [
         parse_threshold(text).evaluate(figures) for text in run.settings.fail_if
     ]
     figures["duration_s"] = round(run.duration_s, 3)
     figures["seed"] = run.settings.seed
-    return Report(figures, tuple(_warnings(figures, run.cpu_s / max(run.duration_s, 1e-3))))
+    cpu = run.cpu_s / max(run.duration_s, 1e-3)
+    return Report(figures, tuple(_warnings(figures, cpu, run.settings.jwt_key)))
 
 
 def _devices(settings: SwarmSettings, connections: Connections, lag: Histogram) -> dict[str, Any]:
@@ -81,6 +91,7 @@ def _devices(settings: SwarmSettings, connections: Connections, lag: Histogram) 
         "not_recovered": connections.not_recovered,
         "dropped": connections.dropped,
         "back": connections.back,
+        "sleeps": connections.sleeps,
         "loop_lag_ms": lag.summary_ms(),
     }
 
@@ -110,7 +121,9 @@ def _deliveries(audit: Audit, lost: int, calls: Calls | None) -> dict[str, Any]:
         "misdelivered": deliveries.misdelivered,
         "foreign": deliveries.foreign,
         "acknowledged": deliveries.acknowledged,
+        "marked": deliveries.marked,
         "read_marks": deliveries.read_marks,
+        "slept_through": deliveries.slept_through,
     }
     if calls is not None:
         figures["on_push"] = {
@@ -121,7 +134,7 @@ def _deliveries(audit: Audit, lost: int, calls: Calls | None) -> dict[str, Any]:
     return figures
 
 
-def _warnings(figures: dict[str, Any], cpu: float) -> list[str]:
+def _warnings(figures: dict[str, Any], cpu: float, jwt_key: str | None) -> list[str]:
     warnings = []
     lag_ms = figures["devices"]["loop_lag_ms"]["p99"] or 0.0
     behind_ms = figures["pushes"]["behind_ms"]["p99"] or 0.0
@@ -132,6 +145,9 @@ def _warnings(figures: dict[str, Any], cpu: float) -> list[str]:
         )
     if cpu > _CPU:
         warnings.append(f"the swarm used {cpu:.0%} of a processor: it may have been the bottleneck")
+    if figures["devices"]["failures"].get("status 401"):
+        remedy = "--jwt-key FILE has them show a JWT" if jwt_key is None else _JWT_REFUSED
+        warnings.append(f"devices were asked who they are (401): {remedy}")
     if unsent := figures["pushes"]["unsent"]:
         warnings.append(f"{unsent} planned pushes were not sent: the server did not keep up")
     return warnings

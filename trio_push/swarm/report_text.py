@@ -14,9 +14,12 @@ from trio_push.swarm.report import Report
 #: names of percentiles for people
 _NAMES = {"p50": "p50", "p90": "p90", "p99": "p99", "p999": "p99.9", "max": "max"}
 
+#: of the devices that fared worst; the JSON report has more
+_WORST_SHOWN = 3
+
 #: counts that are shown if there are any
-_RESUMES = "resumes not_recovered"
-_SELDOM_SEEN = "misdelivered foreign acknowledged read_marks"
+_RETURNS = "resumes not_recovered sleeps"
+_SELDOM_SEEN = "misdelivered foreign acknowledged marked read_marks slept_through"
 
 
 def print_report(report: Report, console: Console) -> None:
@@ -39,7 +42,7 @@ def _rows(report: Report) -> list[tuple[str, str, str]]:
     devices, pushes, deliveries = (figures[key] for key in ("devices", "pushes", "deliveries"))
     rows = [
         ("run", f"{figures['duration_s']:.1f} s, seed {figures['seed']}", ""),
-        ("devices", _counts(devices, "planned connected peak failed reconnects", _RESUMES), ""),
+        ("devices", _counts(devices, "planned connected peak failed reconnects", _RETURNS), ""),
         ("connecting", durations(figures["connect_ms"]), ""),
     ]
     if devices["dropped"]:
@@ -59,7 +62,10 @@ def _rows(report: Report) -> list[tuple[str, str, str]]:
         rows.append(("latency", durations(figures["latency_ms"]), ""))
     if "on_push" in deliveries:
         rows.append(("calls", _counts(deliveries["on_push"], "succeeded failed skipped"), ""))
+    if figures["books"]["faults"]:
+        rows.append(("faults", _faults(figures["books"]["faults"]), ""))
     rows += _books(figures["books"])
+    rows += [("worst", _worst(each), "yellow") for each in figures["worst"][:_WORST_SHOWN]]
     rows += [_threshold(verdict) for verdict in figures["thresholds"]]
     rows += [("warning", warning, "yellow") for warning in report.warnings]
     return rows
@@ -84,6 +90,15 @@ def _counts(group: Mapping[str, Any], names: str, if_any: str = "") -> str:
 
 def _reasons(reasons: Mapping[str, int]) -> str:
     return ", ".join(f"{count:,} × {reason}" for reason, count in reasons.items())
+
+
+def _worst(device: Mapping[str, Any]) -> str:
+    return f"{device['token']}: {_counts(device, '', 'unseen duplicate out_of_order')}"
+
+
+def _faults(faults: Mapping[str, int]) -> str:
+    """What the server was told to do wrong: no loss, and no bug."""
+    return "on demand: " + _counts(faults, " ".join(faults))
 
 
 def _books(books: Mapping[str, Any]) -> list[tuple[str, str, str]]:

@@ -8,22 +8,29 @@ settling     what is on the way may still arrive; then the books are compared
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 import trio
 
-from trio_push.swarm.books import Books, Reading, audit_alone, reconcile, still_to_come
-from trio_push.swarm.device import Device, keep_connected
+from trio_push.swarm.audit import Audit
+from trio_push.swarm.books import (
+    Books,
+    Reading,
+    audit_alone,
+    incomplete,
+    reconcile,
+    still_to_come,
+    unheard_acks,
+)
 from trio_push.swarm.display import Progress
 from trio_push.swarm.histogram import Histogram
 from trio_push.swarm.lag import watch_lag
 from trio_push.swarm.parts import Parts
-from trio_push.swarm.ramp import ramp
 from trio_push.swarm.report import Measured, Report, make_report
 from trio_push.swarm.server_ledger import ServerLedger
 from trio_push.swarm.settings import SwarmSettings
-from trio_push.swarm.unrest import stir
+from trio_push.swarm.worst import Worst
 
 #: the longest that what is on the way is waited for, once the driver has all its answers
 SETTLE_S = 10.0
@@ -44,7 +51,6 @@ class Run:
         self._phase = "connecting"
         self._stop = trio.Event()
         self._lag = Histogram()
-        self._devices: list[Device] = []
         self._began = trio.current_time()
 
     def stop(self) -> None:
@@ -57,7 +63,7 @@ class Run:
             phase=self._phase,
             elapsed_s=trio.current_time() - self._began,
             devices=self._settings.devices,
-            connections=self._parts.population.connections,
+            connections=self._parts.crowd.connections,
             audit=self._parts.audit,
         )
 
@@ -67,35 +73,22 @@ class Run:
         before = await self._ledger.read()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(watch_lag, self._lag)
-            if self._parts.on_push is not None:
-                nursery.start_soon(self._parts.on_push.run)
-            await self._until_stopped(partial(self._connect, nursery))
+            await nursery.start(self._parts.crowd.run, self.stop)
+            await self._until_stopped(self._parts.crowd.connect)
             self._phase = "running"
             await self._push_or_listen_in_unrest()
             self._phase = "settling"
-            self._parts.population.slow_readers = 0
+            await self._parts.crowd.settle()
             books = await self._settle(before)
-            report = self._report(books, time.process_time() - cpu_began_s)
+            worst = await self._parts.crowd.worst(lost=books.lost)
+            report = self._report(books, worst, time.process_time() - cpu_began_s)
             self._phase = "closing"
             nursery.cancel_scope.cancel()
         return report
 
-    async def _connect(self, nursery: trio.Nursery) -> None:
-        parts = self._parts
-
-        def start(index: int) -> None:
-            # one name for all: trio would make a string for each
-            device = parts.make_device(index, nursery)
-            self._devices.append(device)
-            nursery.start_soon(keep_connected, device, parts.population, name="device")
-
-        await ramp(start, self._settings.devices, self._settings.ramp, parts.random)
-        await parts.population.wait_all_tried()
-
     async def _push_or_listen_in_unrest(self) -> None:
-        parts = self._parts
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(stir, parts.unrest, self._devices, parts.population, parts.random)
+            nursery.start_soon(self._parts.crowd.stir)
             await self._push_or_listen()
             nursery.cancel_scope.cancel()
 
@@ -133,31 +126,10 @@ class Run:
             await self._wait_quiet()
             books = audit_alone(audit, self._ledger.missing)
         else:
-            after, received = await self._wait_settled(before)
+            after, received = await wait_settled(before, self._ledger, audit)
             books = reconcile(before, after, audit, received)
         await self._wait_calls_made()
-        return books
-
-    async def _wait_settled(self, before: Reading) -> tuple[Reading | None, int]:
-        """The ledger when nothing is on the way any more (or SETTLE_S have passed).
-
-        And what the devices had received just before: while others go on pushing, the ledger
-        lies between that and what they have received when this returns.
-        """
-        deadline = trio.current_time() + SETTLE_S
-        while True:
-            received = self._parts.audit.deliveries.received
-            reading = await self._ledger.read()
-            settled = reading is not None and await self._has_all_come(before, reading)
-            if settled or trio.current_time() >= deadline:
-                return reading, received
-            await trio.sleep(LOOK_S)
-
-    async def _has_all_come(self, before: Reading, reading: Reading) -> bool:
-        with trio.move_on_after(QUIET_S) as waiting:
-            while still_to_come(before, reading, self._parts.audit):
-                await trio.sleep(LOOK_S)
-        return not waiting.cancelled_caught
+        return incomplete(books, self._parts.crowd.losses)
 
     async def _wait_quiet(self) -> None:
         """Without a ledger: when nothing more comes, that was it."""
@@ -170,23 +142,54 @@ class Run:
                     return
 
     async def _wait_calls_made(self) -> None:
-        on_push = self._parts.on_push
         with trio.move_on_after(self._settings.think_s + SETTLE_S):
-            while on_push is not None and on_push.calls.open:
+            while self._parts.crowd.calls.open:
                 await trio.sleep(LOOK_S)
 
-    def _report(self, books: Books, cpu_s: float) -> Report:
-        parts = self._parts
+    def _report(self, books: Books, worst: Sequence[Worst], cpu_s: float) -> Report:
+        parts, settings = self._parts, self._settings
+        self._lag.merge(parts.crowd.lag)
         return make_report(
             Measured(
-                settings=self._settings,
-                connections=parts.population.connections,
+                settings=settings,
+                connections=parts.crowd.connections,
                 audit=parts.audit,
                 books=books,
+                worst=worst,
                 behind=parts.driver.behind if parts.driver is not None else Histogram(),
                 lag=self._lag,
-                calls=parts.on_push.calls if parts.on_push is not None else None,
+                calls=None if settings.on_push_url is None else parts.crowd.calls,
                 duration_s=trio.current_time() - self._began,
-                cpu_s=cpu_s,
+                cpu_s=max(cpu_s, parts.crowd.cpu_s),
             )
         )
+
+
+async def wait_settled(
+    before: Reading, ledger: ServerLedger, audit: Audit
+) -> tuple[Reading | None, int]:
+    """The ledger when nothing is on the way any more (or SETTLE_S have passed).
+
+    And what the devices had received just before: while others go on pushing, the ledger
+    lies between that and what they have received when this returns.
+    """
+    deadline = trio.current_time() + SETTLE_S
+    deliveries = audit.deliveries
+    while True:
+        received, marked = deliveries.received, deliveries.marked
+        reading = await ledger.read()
+        settled = reading is not None and await _has_all_come(before, reading, audit)
+        # what a device says that it has read makes pushes to others, which the ledger lacks
+        settled = settled and marked == deliveries.marked
+        if reading is not None and unheard_acks(before, reading, audit, received):
+            settled = False
+        if settled or trio.current_time() >= deadline:
+            return reading, received
+        await trio.sleep(LOOK_S)
+
+
+async def _has_all_come(before: Reading, reading: Reading, audit: Audit) -> bool:
+    with trio.move_on_after(QUIET_S) as waiting:
+        while still_to_come(before, reading, audit):
+            await trio.sleep(LOOK_S)
+    return not waiting.cancelled_caught

@@ -22,8 +22,10 @@ _NO_LEDGER = "the server keeps no ledger: the swarm audits its own side alone"
 class ServerLedger:
     """Reads the ledger. Made by `open_ledger`."""
 
-    def __init__(self, client: httpx.AsyncClient) -> None:
+    def __init__(self, client: httpx.AsyncClient, api_key: str | None = None) -> None:
         self._client = client
+        #: for the API alone: nobody else is to learn it
+        self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         #: the server's API; None: it has none that is known
         self.api_url: str | None = None
         #: why there is nothing to read, in words
@@ -34,7 +36,7 @@ class ServerLedger:
         if self.api_url is None:
             return None
         try:
-            response = await self._client.get(f"{self.api_url}/v1/ledger")
+            response = await self._get(self.api_url)
         except httpx.HTTPError:
             return None
         return parse_reading(response.content) if response.status_code == 200 else None
@@ -42,24 +44,45 @@ class ServerLedger:
     async def use(self, api_url: str) -> None:
         """Read from the API that the user names. Raises Unreachable or ConfigError."""
         try:
-            await self._client.get(f"{api_url}/v1/ledger")
+            response = await self._get(api_url)
         except (httpx.HTTPError, httpx.InvalidURL) as exc:
             raise Unreachable(f"--api-url {api_url} does not answer: {exc}") from exc
+        self._check_key(response, api_url)
         self.api_url = api_url
         if await self.read() is None:
             raise ConfigError(f"--api-url {api_url} has no /v1/ledger: is it trio-push's API?")
 
     async def find(self, target: Target) -> None:
-        """Ask the server where its API is; that it has none is no error."""
+        """Ask the server where its API is; that it has none is no error.
+
+        Raises ConfigError when it does not take our key.
+        """
         stats = await self._stats(target)
         if not isinstance(stats.get("api"), str):
             return
-        self.api_url = api_url = stats["api"]
-        reading = await self.read()
+        api_url = stats["api"]
+        try:
+            response = await self._get(api_url)
+        except (httpx.HTTPError, httpx.InvalidURL):
+            response = httpx.Response(404)
+        if response.status_code == 401 and not self._headers:
+            self.missing = f"the server's ledger, at {api_url}, asks for a key: give --api-key"
+            return
+        self._check_key(response, api_url)
+        reading = parse_reading(response.content)
         # an address of loopback may lead to another server than the one that named it
-        if reading is None or reading.node != stats.get("node_id"):
-            self.api_url = None
+        if reading is not None and reading.node == stats.get("node_id"):
+            self.api_url = api_url
+        else:
             self.missing = f"the server's ledger is not at {api_url}, as it says: give --api-url"
+
+    async def _get(self, api_url: str) -> httpx.Response:
+        return await self._client.get(f"{api_url}/v1/ledger", headers=self._headers)
+
+    def _check_key(self, response: httpx.Response, api_url: str) -> None:
+        if response.status_code == 401:
+            wrong = "takes another key than --api-key" if self._headers else "asks for an --api-key"
+            raise ConfigError(f"the API at {api_url} {wrong}")
 
     async def _stats(self, target: Target) -> dict[str, Any]:
         """`/stats` as far as it is what our server answers; Any: it is whatever was sent."""
@@ -71,12 +94,14 @@ class ServerLedger:
 
 
 @asynccontextmanager
-async def open_ledger(target: Target, api_url: str | None) -> AsyncIterator[ServerLedger]:
+async def open_ledger(
+    target: Target, api_url: str | None, api_key: str | None = None
+) -> AsyncIterator[ServerLedger]:
     """The ledger of the server at `target`, at the API given or else the one that it names."""
     # trust_env would bring in proxies, which the devices do not use either
     verify = ssl.create_default_context()
     async with httpx.AsyncClient(verify=verify, timeout=_TIMEOUT_S, trust_env=False) as client:
-        ledger = ServerLedger(client)
+        ledger = ServerLedger(client, api_key)
         if api_url is not None:
             await ledger.use(api_url.rstrip("/"))
         else:

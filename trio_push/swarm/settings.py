@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from trio_push.config import MINUTES, SECONDS
+from trio_push.address import Address
+from trio_push.config import HOURS, MINUTES, SECONDS, check_api_key
 from trio_push.errors import ConfigError
 from trio_push.settings import setting, validate
+from trio_push.swarm.limits import MAX_WORKERS
 from trio_push.swarm.reconnect import SCHEDULES
 from trio_push.swarm.thresholds import parse_threshold
 from trio_push.swarm.tokens import check_prefix
@@ -41,6 +43,19 @@ class SwarmSettings:
         "http://127.0.0.1:8080", "The server: devices connect to it and pushes are sent to it."
     )
     devices: int = setting(1000, "Devices to simulate.", unit="devices", minimum=1, maximum=2**31)
+    workers: int = setting(
+        0,
+        "Processes that hold the devices. 0: as few as the limit of open files allows.",
+        unit="processes",
+        maximum=MAX_WORKERS,
+    )
+    agents: tuple[str, ...] = setting(
+        (),
+        "Agents on other machines that hold the devices instead of this one. Repeatable.",
+        unit="host:port",
+        check=Address.parse,
+    )
+    agent_secret: str = setting("", "The secret of the agents.", secret=True)
     ramp: float = setting(
         500, "Devices that connect in a second until all have.", unit="1/s", minimum=0.01
     )
@@ -72,6 +87,19 @@ class SwarmSettings:
         "/events?token={token}, over WebSocket /ws?token={token}.",
         check=_check_path,
     )
+    devices_per_user: int = setting(
+        0,
+        "Devices of each user; pushes by the API then go to users, not to single devices. 0: "
+        "devices are nobody's.",
+        unit="devices",
+    )
+    user_prefix: str = setting(
+        "user", "What users are called, before their number.", check=_check_visible
+    )
+    mark_read: bool = setting(
+        False,
+        "For each push one of the user's devices, in turn, says that it is read. WebSocket only.",
+    )
     ack: bool = setting(
         False,
         "Devices acknowledge what they get, and pushes sent by the API ask for that. "
@@ -92,11 +120,44 @@ class SwarmSettings:
         unit="s",
     )
     storm_share: float = setting(1, "Share of the devices that a storm drops.", maximum=1)
+    sleepers: float = setting(
+        0, "Share of the devices that sleep and wake, again and again.", maximum=1
+    )
+    asleep_s: float = setting(
+        30 * SECONDS,
+        "How long a sleeper is away: a random time from half of this to one and a half.",
+        unit="s",
+        minimum=0.001,
+    )
+    awake_s: float = setting(
+        1 * MINUTES, "How long it then stays; random in the same way.", unit="s", minimum=0.001
+    )
     slow_readers: float = setting(
         0, "Share of the devices that read as little as they can, 64 bytes a second.", maximum=1
     )
     api_url: str | None = setting(
         None, "The server's API. By default the server is asked where it is (/stats).", unit="url"
+    )
+    api_key: str | None = setting(
+        None,
+        "Key to show to the API and, with APNs pushes, to the server. Others can read command "
+        "lines: better TRIO_PUSH_SWARM_API_KEY.",
+        unit="key",
+        check=check_api_key,
+        secret=True,
+    )
+    jwt_key: str | None = setting(
+        None,
+        "File with the key to sign the devices' JWTs with, for a server that asks for them: a "
+        "private key in PEM (RS256, ES256), else a secret (HS256).",
+        unit="file",
+    )
+    jwt_audience: str | None = setting(None, "Audience that the JWTs name.")
+    jwt_lifetime_s: float = setting(
+        1 * HOURS,
+        "How long a JWT is valid. A device gets a new one whenever it connects.",
+        unit="s",
+        minimum=0.001,
     )
     push_rate: float = setting(
         0, "Pushes to send in a second, spread over the devices. 0: only listen.", unit="1/s"
@@ -135,9 +196,22 @@ class SwarmSettings:
     )
     json: str | None = setting(None, "File to write the report to as JSON.", unit="file")
 
+    @property
+    def addresses_users(self) -> bool:
+        """Whether the driver's pushes go to users."""
+        return self.devices_per_user > 0 and self.via == "api"
+
     def __post_init__(self) -> None:
         validate(self)
         if self.ack and self.transport != "ws":
             raise ConfigError("--ack: only devices over WebSocket do it: give --transport ws")
+        if self.mark_read and self.transport == "sse":
+            raise ConfigError("--mark-read: only devices over WebSocket do it: give --transport ws")
+        if self.mark_read and self.devices_per_user < 2:
+            raise ConfigError("--mark-read: nobody else would hear of it: give --devices-per-user")
+        if self.jwt_audience is not None and self.jwt_key is None:
+            raise ConfigError("--jwt-audience: no JWT is made: give --jwt-key FILE, too")
+        if self.path is not None and self.devices_per_user and self.jwt_key is None:
+            raise ConfigError("--path: it says nothing of users: leave out --devices-per-user")
         if self.path is not None and self.transport == "mixed":
             raise ConfigError("--path: devices of --transport mixed do not share one")

@@ -33,18 +33,20 @@ class _Payload(msgspec.Struct):
 class Stamper:
     """Writes and reads the stamps of one run.
 
-    `size_bytes` is the least size of a payload; it is filled up with a key ``pad``.
+    `size_bytes` is the least size of a payload; it is filled up with a key ``pad``. `first` is what
+    a payload calls the device that is 0 here.
     """
 
-    __slots__ = ("_decoder", "_run", "_size_bytes")
+    __slots__ = ("_decoder", "_first", "_run", "_size_bytes")
 
-    def __init__(self, run: str, size_bytes: int = 0) -> None:
+    def __init__(self, run: str, size_bytes: int = 0, *, first: int = 0) -> None:
+        self._first = first
         self._run = run
         self._size_bytes = size_bytes
         self._decoder = msgspec.json.Decoder(_Payload)
 
     def payload(self, stamp: Stamp) -> bytes:
-        run, (to, n, at) = self._run, stamp
+        run, to, n, at = self._run, self._first + stamp.to, stamp.n, stamp.at_epoch_s
         text = f'{{"mdm":"{run}","tp":{{"run":"{run}","to":{to},"n":{n},"at":{at:.6f}}}}}'
         missing = self._size_bytes - len(text)
         if missing > 0:
@@ -59,7 +61,9 @@ class Stamper:
             fields = self._decoder.decode(data).tp
         except msgspec.DecodeError:
             return None
-        return Stamp(fields.to, fields.n, fields.at) if fields.run == self._run else None
+        if fields.run != self._run:
+            return None
+        return Stamp(fields.to - self._first, fields.n, fields.at)
 
 
 _PAD_KEY = ',"pad":""'

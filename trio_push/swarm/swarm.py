@@ -14,7 +14,7 @@ from rich.console import Console
 
 from trio_push.errors import ConfigError
 from trio_push.swarm.display import show_progress
-from trio_push.swarm.lanes import MakeLanes, lanes_of
+from trio_push.swarm.lanes import MakeLanes
 from trio_push.swarm.parts import make_parts
 from trio_push.swarm.report import Report
 from trio_push.swarm.report_text import print_report
@@ -35,9 +35,8 @@ async def open_run(
     ConfigError when a setting cannot be used here, Unreachable when the server does not answer.
     """
     target = await look_up_server(settings.url, "--url")
-    async with open_ledger(target, settings.api_url) as ledger:
+    async with open_ledger(target, settings.api_url, settings.api_key) as ledger:
         api = None if ledger.api_url is None else await look_up(ledger.api_url, "--api-url")
-        make_lanes = make_lanes or lanes_of(settings.via, settings.topic, ack=settings.ack)
         yield Run(settings, await make_parts(settings, target, api, make_lanes), ledger)
 
 

@@ -96,11 +96,19 @@ async def look_up_server(url: str, flag: str) -> Target:
     return target
 
 
-async def connect(target: Target, source: str | None = None) -> socket.socket:
-    """A non-blocking socket, connected from the address `source` if given. Raises OSError."""
+async def connect(
+    target: Target, source: str | None = None, receive_bytes: int | None = None
+) -> socket.socket:
+    """A non-blocking socket, connected from the address `source` if given. Raises OSError.
+
+    `receive_bytes` is what the kernel may hold of what is not read; None: as much as it likes.
+    """
     sock = socket.socket(target.family, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
+        if receive_bytes is not None:
+            # before connecting: the window that is offered then is never taken back
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
         if source is not None:
             sock.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
             sock.bind((source, 0))

@@ -21,12 +21,16 @@ def check_prefix(prefix: str) -> None:
 
 
 class GeneratedTokens(Sequence[str]):
-    """Tokens made from prefix, seed and index when asked for: a million of them take no memory."""
+    """Tokens made from prefix, seed and index when asked for: a million of them take no memory.
 
-    __slots__ = ("_count", "_prefix", "_seed")
+    `first` is the index, among all the devices of a swarm, of the one that is 0 here.
+    """
 
-    def __init__(self, count: int, *, prefix: str = "", seed: int = 0) -> None:
+    __slots__ = ("_count", "_first", "_prefix", "_seed")
+
+    def __init__(self, count: int, *, prefix: str = "", seed: int = 0, first: int = 0) -> None:
         self._count = count
+        self._first = first
         self._prefix = prefix.lower()
         self._seed = seed
 
@@ -42,7 +46,7 @@ class GeneratedTokens(Sequence[str]):
             return [self[i] for i in range(*index.indices(self._count))]
         if not 0 <= index < self._count:
             raise IndexError(index)
-        digest = hashlib.sha256(b"%d:%d" % (self._seed, index)).hexdigest()
+        digest = hashlib.sha256(b"%d:%d" % (self._seed, self._first + index)).hexdigest()
         return self._prefix + digest[len(self._prefix) :]
 
 

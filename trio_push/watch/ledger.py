@@ -23,7 +23,7 @@ class Ledger:
     rooms: see `snapshot`.
     """
 
-    __slots__ = ("accepted", "counts", "refused", "restored")
+    __slots__ = ("accepted", "counts", "faults", "refused", "restored")
 
     def __init__(self) -> None:
         self.accepted = 0
@@ -33,6 +33,8 @@ class Ledger:
         self.counts = [0] * len(State)
         #: refused requests by reason; they were never accepted and are not in the balance
         self.refused: Counter[str] = Counter()
+        #: faults on demand, by the name of the rule and the kind of its action; beside the balance
+        self.faults: Counter[tuple[str, str]] = Counter()
 
     def enter(self, state: State, n: int = 1) -> None:
         """Accept `n` pushes straight into `state`."""
@@ -51,6 +53,10 @@ class Ledger:
 
     def refuse(self, reason: str) -> None:
         self.refused[reason] += 1
+
+    def befall(self, rule: str, action: str) -> None:
+        """A fault on demand was applied. What became of a push by it stands in the balance."""
+        self.faults[rule, action] += 1
 
     def snapshot(self, held: Mapping[State, int]) -> dict[str, Any]:
         """The books as `/v1/ledger` shows them.
@@ -78,6 +84,10 @@ class Ledger:
             "ended": ended,
             "dropped": dropped,
             "refused": dict(self.refused),
+            "faults": [
+                {"rule": rule, "action": action, "times": times}
+                for (rule, action), times in self.faults.items()
+            ],
             "balanced": self.accepted + self.restored == total
             and all(counts[s] == held[s] for s in _OPEN),
         }

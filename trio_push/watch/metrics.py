@@ -79,6 +79,12 @@ METRICS: Final = (
         "Connections ended by a fault of ours, each with a line in the log.",
     ),
     MetricInfo(
+        "trio_push_injected_faults_total",
+        "counter",
+        ("rule", "action"),
+        "Faults on demand, each time that a rule was applied.",
+    ),
+    MetricInfo(
         "trio_push_loop_turn_seconds",
         "histogram",
         (),
@@ -177,6 +183,7 @@ class Metrics(Collector):
         yield _family("trio_push_dismissed_total", _labelled(delivery.dismissed))
         yield _family("trio_push_replayed_total", {(): delivery.replayed})
         yield _family("trio_push_faults_total", _labelled(self.faults))
+        yield _family("trio_push_injected_faults_total", ledger.faults)
         yield self._turns()
 
     def _turns(self) -> Metric:

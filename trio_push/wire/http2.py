@@ -30,6 +30,8 @@ from trio_push.wire.http2_events import Event, Headers, Leaving, Request, Reset,
 
 #: what Apple's servers advertise
 MAX_STREAMS: Final = 1000
+#: RFC 9113, section 5.1.1
+MAX_STREAM_ID: Final = 2**31 - 1
 #: of a body that is too large this much more is read and thrown away (15 ms of work): a client
 #: that is still sending may not look for its answer, and curl takes the reset that follows an
 #: early one for a failure
@@ -168,15 +170,46 @@ class H2Session:
         """Tell the peer, in Apple's way, to send no more; what is open may still be answered."""
         if not self._leaving and not self._broken:
             self._leaving = True
-            self._h2.close_connection(
-                additional_data=b'{"reason":"%b"}' % reason.encode(),
-                last_stream_id=self._last_stream_id,
-            )
+            self._say_goaway(reason, self._last_stream_id)
+
+    # Answers of a server that misbehaves on demand.
+
+    def goaway_at(self, reason: str, code: int, last_stream_id: int) -> None:
+        """The same with a last stream that is not the last; those behind it are forgotten."""
+        if self._leaving or self._broken:
+            return
+        self._leaving = True
+        self._last_stream_id = last_stream_id
+        for stream_id in [each for each in self._streams if each > last_stream_id]:
+            del self._streams[stream_id]
+            self._blocked.discard(stream_id)
+        self._say_goaway(reason, last_stream_id, code)
+
+    def announce_goaway(self, reason: str, code: int) -> None:
+        """Say that GOAWAY will come (RFC 9113, section 6.8); new streams are still served."""
+        if not self._leaving and not self._broken:
+            self._say_goaway(reason, MAX_STREAM_ID, code)
+
+    def reset(self, stream_id: int, code: int) -> None:
+        """Reset a stream instead of answering it."""
+        if self._streams.pop(stream_id, None) is not None:
+            self._blocked.discard(stream_id)
+            self._reset(stream_id, ErrorCodes(code))
+
+    def is_open(self, stream_id: int) -> bool:
+        """Whether a stream is there and not answered."""
+        return stream_id in self._streams
+
+    def _say_goaway(self, reason: str, last_stream_id: int, code: int = 0) -> None:
+        self._h2.close_connection(
+            ErrorCodes(code),
+            additional_data=b'{"reason":"%b"}' % reason.encode(),
+            last_stream_id=last_stream_id,
+        )
 
     def refuse(self, stream_id: int) -> None:
         """Tell the peer that a request was not looked at, and may be sent again."""
-        if self._streams.pop(stream_id, None) is not None:
-            self._reset(stream_id, ErrorCodes.REFUSED_STREAM)
+        self.reset(stream_id, ErrorCodes.REFUSED_STREAM)
 
     def limit_streams(self, max_streams: int) -> None:
         """Set how many streams the peer may have, and tell it; those that are open stay.

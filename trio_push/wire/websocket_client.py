@@ -14,11 +14,14 @@ def new_key() -> bytes:
     return generate_nonce()
 
 
-def handshake(target: str, authority: str, key: bytes) -> bytes:
+def handshake(
+    target: str, authority: str, key: bytes, *, authorization: str | None = None
+) -> bytes:
     """The request that asks for a WebSocket (section 4.1)."""
+    proof = f"Authorization: {authorization}\r\n" if authorization else ""
     return (
         f"GET {target} HTTP/1.1\r\nHost: {authority}\r\n"
-        f"Upgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"Upgrade: websocket\r\nConnection: Upgrade\r\n{proof}"
         f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key.decode()}\r\n\r\n"
     ).encode()
 

@@ -1,0 +1,84 @@
+"""The whole of `scale` with our own server, tiny."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+import trio
+
+from loadtest.child import Failed
+from loadtest.measure import family
+from loadtest.scenarios import scale
+from loadtest.world import open_world
+from trio_push.swarm.settings import SwarmSettings
+
+
+@pytest.fixture(autouse=True)
+def _no_rest(monkeypatch):
+    monkeypatch.setattr(scale, "_SETTLE_S", 0.2)
+    monkeypatch.setattr(scale, "_BACK_S", 3)
+
+
+def plan(**more):
+    values = {
+        "devices": 60,
+        "transport": "mixed",
+        "ramp": 200,
+        "keepalive_s": 1,
+        "idle_s": 1,
+        "rate": 100,
+        "push_s": 1,
+        "server_workers": 1,
+        "workers": 2,
+    }
+    return scale.Scale(**values | more)
+
+
+async def test_all_stages(tmp_path):
+    notes = tmp_path / "notes"
+    report = await scale.run(plan(), notes)
+    measured = report.measured
+    assert list(measured.samples) == [
+        "ramp",
+        "idle",
+        "push",
+        "broadcast",
+        "storm",
+        "books",
+        "drain",
+    ]
+    assert measured.figure("broadcast", "count") == 60
+    assert measured.figure("storm", "back") == measured.figure("storm", "count") == 6
+    for name in ("server_kib", "swarm_kib"):
+        assert measured.figure("idle", name) > 0
+    # memory of so few devices says nothing
+    verdicts = {bound.what: bound.verdict for bound in report.bounds}
+    assert set(verdicts.values()) - {"ok"} <= {"miss"}
+    assert [what for what, verdict in verdicts.items() if verdict == "miss"] in (
+        [],
+        ["server memory (PSS) per device, KiB"],
+    )
+    assert notes.exists()
+
+
+async def test_who_a_broadcast_does_not_reach_is_told():
+    """Not even if the server has never heard of them."""
+    settings = SwarmSettings(devices=10, ramp=100)
+    async with open_world(settings, 1, 0) as world:
+        await world.crowd.connect()
+        world.crowd.connections.now += 5
+        sample = await scale._broadcast(world)
+    assert (sample["count"], sample["lost"]) == (10, 5)
+
+
+async def test_a_worker_of_the_swarm_that_is_lost_ends_it():
+    settings = SwarmSettings(devices=10, workers=2)
+    with pytest.RaisesGroup(pytest.RaisesExc(Failed, match="SIGKILL"), flatten_subgroups=True):
+        async with open_world(settings, 1, 0) as world:
+            servers = family(world.server.child.pid)
+            worker = [pid for pid in family(os.getpid()) if pid not in servers][-1]
+            os.kill(worker, signal.SIGKILL)
+            with trio.fail_after(30):
+                await trio.sleep_forever()
