@@ -19,6 +19,8 @@ from tests.api.http2_client import Http2Client
 from tests.auth import provider
 from tests.auth.provider import APP, TOKEN
 from tests.serving import Peer, serving, tls, trust
+from trio_push.faults.actions import MaxStreams
+from trio_push.faults.rules import Match, Rule
 from trio_push.server import Server
 from trio_push.wire.http2 import MAX_STREAMS
 
@@ -259,3 +261,15 @@ async def test_in_the_development_environment_answers_have_a_unique_id(
         answers = [await peer.push(TOKEN, **fields), await peer.push("ab", **fields)]
         assert [answer.status for answer in answers] == [200, 400]
         assert len({answer.headers["apns-unique-id"] for answer in answers}) == 2
+
+
+async def test_a_limit_on_demand_is_not_taken_back(credentials: str, good: Push) -> None:
+    """Faults come on top of the profile, which has its say when it changes its mind."""
+    async with strict_server(credentials) as server, client_of(server) as client:
+        assert await push(client, good.head()) == 200
+        await until(client, lambda: limit_of(client) == MAX_STREAMS)
+        rule = Rule(match=Match(first=1), action=MaxStreams(5))
+        server.node.faults.add([rule], trio.current_time())
+        for _ in range(3):
+            assert await push(client, good.head()) == 200
+        assert limit_of(client) == 5
