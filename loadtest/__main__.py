@@ -153,11 +153,14 @@ def _acks(
 def _intake(
     *,
     seconds: Annotated[int, _some("Time to push to each server for.")] = 5,
+    profile: Annotated[
+        Literal["mdm", "strict"], Parameter(help="By which rules the server judges pushes.")
+    ] = "mdm",
     rounds: Rounds = 3,
     common: Common = _COMMON,
 ) -> int:
     """How many pushes per second are answered, over HTTP/2 and HTTP/1.1."""
-    return _report(lambda: intake.run(seconds, common.plan(rounds)), common)
+    return _report(lambda: intake.run(seconds, profile, common.plan(rounds)), common)
 
 
 @app.command(name="delay")

@@ -53,6 +53,15 @@ def test_the_lines_can_be_pasted(addresses: Addresses, base: str) -> None:
     ]
 
 
+def test_a_push_that_apples_rules_let_through() -> None:
+    text = banner(replace(ALL, strict=True, asked=frozenset(["provider"])), FITS).plain
+    (line,) = (line for line in text.splitlines() if "/3/device/" in line)
+    words = shlex.split(line.partition("push")[2])
+    assert "apns-topic: com.example.app" in words
+    assert "Authorization: Bearer $PROVIDER_TOKEN" in words
+    assert re.fullmatch(r".*/3/device/[0-9a-f]{64}", words[-1])
+
+
 def test_a_development_ca_is_told_to_curl() -> None:
     addresses = Addresses(wire=(), tls=("https://127.0.0.1:1",), ca_file="ca.pem")
     assert "curl --cacert ca.pem -N 'https://127.0.0.1:1/events" in banner(addresses, FITS).plain

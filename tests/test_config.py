@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_push.config import DAYS, Address, ServeSettings
+from trio_push.address import Address
+from trio_push.config import DAYS, ServeSettings
 from trio_push.errors import ConfigError
 
 
@@ -119,6 +120,10 @@ TLS = {"tls_listen": (":8443",), "no_auth": True}
         {"default_ttl_s": 30 * DAYS},
         {"write_timeout_s": 0.001},
         {"mailbox_capacity": 1, "store_per_token": 1, "store_total": 1},
+        {"apns": "strict"},
+        {"apns": "strict", "apns_credentials": "apns.json", "apns_throttle": True},
+        {"apns": "strict", "apns_environment": "development", "apns_token_rate": 0},
+        {**SECURE, "apns": "strict", "apns_auth": False, "listen": (":1",), "api": ":2"},
     ],
 )
 def test_settings_that_can_be_used(settings: dict[str, Any]) -> None:
@@ -160,6 +165,13 @@ def test_settings_that_can_be_used(settings: dict[str, Any]) -> None:
         ({"jwt_audience": "us"}, "add --device-auth jwt"),
         ({"auth_leeway_s": -1}, "^--auth-leeway: "),
         ({"apns_auth": True}, "add --api-key-file FILE"),
+        ({**SECURE, "apns": "strict"}, "leave out --apns-auth"),
+        ({"apns": "lax"}, "^--apns: 'lax' is not one of mdm, strict"),
+        ({"apns_credentials": "apns.json"}, "add --apns strict"),
+        ({"apns_throttle": True}, "add --apns strict"),
+        ({"apns": "strict", "apns_environment": "sandbox"}, "^--apns-environment: "),
+        ({"apns": "strict", "apns_token_rate": -1}, "^--apns-token-rate: "),
+        ({"apns": "strict", "listen": (":1",)}, "is open to any device: add --device-auth jwt,"),
         ({"api_key": (KEY, "")}, "^--api-key: an API key has 16 or more letters"),
         ({"keepalive_s": -1}, "^--keepalive: "),
         ({"write_timeout_s": 0}, "^--write-timeout: 0s is too low: at least 1ms"),

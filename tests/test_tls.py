@@ -13,9 +13,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from trio_push import tls
+from trio_push.certificates import CA_LIFE
 from trio_push.errors import ConfigError
 from trio_push.tls import (
-    CA_LIFE,
     CERTIFICATE_LIFE,
     DEV_ADDRESSES,
     DEV_NAMES,
@@ -300,3 +300,19 @@ def test_node_accepts_it(dev: DevTls, dev_dir: Path, tool: Callable[[str], str])
         check=False,
     )
     assert done.stdout == "true\n", done.stderr
+
+
+@pytest.mark.parametrize("authority", ["", "PEM", "é", "-----BEGIN CERTIFICATE-----\nAA\n"])
+def test_who_issues_client_certificates_has_to_be_a_certificate(
+    tmp_path: Path, authority: str
+) -> None:
+    context, _ = dev_context(tmp_path)
+    with pytest.raises(ConfigError, match="certificate_authorities"):
+        tls.ask_for_certificates(context, [authority])
+    assert context.verify_mode is ssl.CERT_NONE
+
+
+def test_nobody_is_asked_for_a_certificate_that_nobody_could_have_issued(tmp_path: Path) -> None:
+    context, _ = dev_context(tmp_path)
+    tls.ask_for_certificates(context, [])
+    assert context.verify_mode is ssl.CERT_NONE

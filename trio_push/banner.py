@@ -16,8 +16,9 @@ from rich.text import Text
 from trio_push import __version__
 from trio_push.capacity import Capacity
 
-#: a token to copy: any hex will do
+#: a token to copy: any hex will do, but for the strict profile
 _TOKEN = "c0ffee"
+_STRICT_TOKEN = "c0ffee00" * 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,8 @@ class Addresses:
     ca_file: str | None = None
     #: who has to prove who they are: "device", "provider", "user" (of the API)
     asked: frozenset[str] = frozenset()
+    #: whether pushes are judged by all of Apple's rules
+    strict: bool = False
 
 
 def announce(addresses: Addresses, fits: Capacity) -> None:
@@ -77,25 +80,31 @@ def _lines_to_copy(addresses: Addresses) -> Iterator[tuple[str, str]]:
     if addresses.ca_file and not addresses.wire:
         curl += f" --cacert {addresses.ca_file}"
     asked = addresses.asked
+    token = _STRICT_TOKEN if addresses.strict else _TOKEN
     if "device" in asked:
         yield "be a device", f"{curl} -N{_shown('TRIO_PUSH_JWT')} '{base}/events'"
     else:
-        yield "be a device", f"{curl} -N '{base}/events?token={_TOKEN}'"
+        yield "be a device", f"{curl} -N '{base}/events?token={token}'"
     key = _shown("TRIO_PUSH_API_KEY")
-    by_provider = key if "provider" in asked else ""
-    yield (
-        "send a push",
-        f"{curl}{by_provider} -d '{{\"mdm\":\"hello\"}}' '{base}/3/device/{_TOKEN}'",
-    )
+    yield "send a push", f"{curl}{_push_options(addresses)} '{base}/3/device/{token}'"
     if addresses.api is not None:
         api = _reachable(addresses.api)
-        body = f'{{"token":"{_TOKEN}","payload":{{"hello":"you"}}}}'
+        body = f'{{"token":"{token}","payload":{{"hello":"you"}}}}'
         by_user = key if "user" in asked else ""
         yield "by the API", f"curl{by_user} --json '{body}' '{api}/v1/push'"
         yield "API reference", f"{api}/docs"
     yield "Fleet", f"FLEET_DEV_MDM_APPLE_PUSH_SERVER_URL={base}"
     if addresses.tls and addresses.ca_file:
         yield "CA of TLS", addresses.ca_file
+
+
+def _push_options(addresses: Addresses) -> str:
+    """What curl is told of a push by APNs."""
+    if addresses.strict:
+        shown = _shown("PROVIDER_TOKEN")
+        return f"{shown} -H 'apns-topic: com.example.app' -d '{{\"aps\":{{}}}}'"
+    shown = _shown("TRIO_PUSH_API_KEY") if "provider" in addresses.asked else ""
+    return f'{shown} -d \'{{"mdm":"hello"}}\''
 
 
 def _shown(variable: str) -> str:

@@ -26,6 +26,10 @@ COMMANDS = {
     ),
     "push": ("trio_push.commands.push:push", "Send one push, or many from a file."),
     "listen": ("trio_push.commands.listen:listen", "Be one device and print what it gets."),
+    "apns-credentials": (
+        "trio_push.commands.apns_credentials:apns_credentials",
+        "Make a test set of APNs credentials.",
+    ),
     "demo": ("trio_push.commands.demo:run", "Watch a server and a thousand devices at work."),
 }
 

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, ip_address
 from itertools import combinations
-from typing import NamedTuple
 
 from trio_push import settings
+from trio_push.address import Address
 from trio_push.errors import ConfigError
 from trio_push.settings import setting
 
@@ -31,59 +30,6 @@ MAX_TTL_S = 30 * DAYS
 
 #: the shortest time that a deadline on a peer may be set to: below it nobody could keep it
 _LEAST_TIMEOUT_S = 0.001
-
-
-class Address(NamedTuple):
-    """Where a listener listens. An empty host is every interface, as in `:8080`."""
-
-    host: str
-    port: int
-
-    @classmethod
-    def parse(cls, text: str) -> Address:
-        """Of `127.0.0.1:8080`, `localhost:8080`, `[::1]:0` or `:8080`; else ConfigError."""
-        host, colon, port = text.rpartition(":")
-        if not colon or not (port.isascii() and port.isdigit()):
-            raise ConfigError(f"{text!r} is not an address: write 127.0.0.1:8080 or :8080")
-        if int(port) > 65535:
-            raise ConfigError(f"{text!r} has port {port}: the highest is 65535")
-        if host.startswith("[") and host.endswith("]"):
-            host = host[1:-1]
-            if not isinstance(_ip(host), IPv6Address):
-                raise ConfigError(f"{text!r} has no IPv6 address in its brackets")
-        elif ":" in host:
-            raise ConfigError(f"{text!r} is ambiguous: put brackets around the IPv6 address")
-        elif any(not (char.isalnum() or char in ".-_") for char in host):
-            raise ConfigError(f"{text!r} is not an address: {host!r} is not a host")
-        return cls(host, int(port))
-
-    def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.port}"
-
-    @property
-    def is_loopback(self) -> bool:
-        """Whether only this machine can reach it; a name other than localhost may be any."""
-        ip = _ip(self.host)
-        return self.host == "localhost" if ip is None else ip.is_loopback
-
-    @property
-    def is_wildcard(self) -> bool:
-        """Whether it stands for every interface."""
-        ip = _ip(self.host)
-        return not self.host or (ip is not None and ip.is_unspecified)
-
-    def collides(self, other: Address) -> bool:
-        """Whether only one of the two can be opened."""
-        same_host = self.host == other.host or self.is_wildcard or other.is_wildcard
-        return same_host and self.port == other.port != 0
-
-
-def _ip(host: str) -> IPv4Address | IPv6Address | None:
-    try:
-        return ip_address(host)
-    except ValueError:
-        return None
 
 
 def check_api_key(text: str) -> None:
@@ -201,6 +147,33 @@ class ServeSettings:
     apns_auth: bool = setting(
         False, "Providers of APNs pushes, too, have to show an API key, as their bearer token."
     )
+    apns: str = setting(
+        "mdm",
+        "How pushes to /3/device are judged: as MDM servers need it, or by all of Apple's rules.",
+        choices=("mdm", "strict"),
+    )
+    apns_credentials: str | None = setting(
+        None,
+        "File with the keys, teams, certificate authorities and device tokens that --apns strict "
+        "knows of; 'trio-push apns-credentials' makes one.",
+        unit="file",
+    )
+    apns_environment: str = setting(
+        "production",
+        "Which of Apple's environments --apns strict is.",
+        choices=("production", "development"),
+    )
+    apns_token_rate: float = setting(
+        10,
+        "Pushes to one device token in a second that --apns strict takes in the long run, ten "
+        "seconds' worth at once; further ones get 429. 0: no limit.",
+        unit="1/s",
+    )
+    apns_throttle: bool = setting(
+        False,
+        "With --apns strict, a refused push leaves its HTTP/2 connection one stream, until a push "
+        "is accepted.",
+    )
     keepalive_s: float = setting(
         30 * SECONDS,
         "Time between comments or pings that keep a device's stream alive; 0: none. Many proxies "
@@ -309,7 +282,7 @@ class ServeSettings:
         """Who has to prove who they are: "device", "provider", "user" (of the API)."""
         asked = {
             "device": self.device_auth == "jwt",
-            "provider": self.apns_auth,
+            "provider": self.apns_auth or self.apns == "strict",
             "user": bool(self.api_key or self.api_key_file),
         }
         return frozenset(who for who, is_asked in asked.items() if is_asked)
@@ -318,6 +291,7 @@ class ServeSettings:
         settings.validate(self)
         _check_tls(self)
         _check_auth(self)
+        _check_apns(self)
         _check_listeners(self)
 
 
@@ -357,6 +331,19 @@ def _check_auth(serve: ServeSettings) -> None:
         raise ConfigError("JWTs are described but not asked for: add --device-auth jwt")
     if serve.apns_auth and "user" not in serve.asked:
         raise ConfigError("--apns-auth needs keys to ask for: add --api-key-file FILE")
+
+
+def _check_apns(serve: ServeSettings) -> None:
+    """Providers are asked for one thing, and what the strict profile needs is given to no other."""
+    if serve.apns == "strict":
+        if serve.apns_auth:
+            raise ConfigError(
+                "--apns strict asks providers for what Apple asks: leave out --apns-auth"
+            )
+    elif serve.apns_credentials:
+        raise ConfigError("--apns-credentials are for Apple's rules: add --apns strict")
+    elif serve.apns_throttle:
+        raise ConfigError("--apns-throttle is as Apple does it: add --apns strict")
 
 
 def _check_listeners(serve: ServeSettings) -> None:

@@ -10,8 +10,9 @@ import secrets
 from dataclasses import dataclass, field
 
 from trio_push.auth.apikey import ApiKeys
+from trio_push.auth.apns_registry import Registry
 from trio_push.auth.devices import DeviceAuth
-from trio_push.auth.from_settings import open_api_keys, open_device_auth
+from trio_push.auth.from_settings import open_api_keys, open_apns_registry, open_device_auth
 from trio_push.clock import Clock
 from trio_push.config import ServeSettings
 from trio_push.faults import Faults
@@ -36,6 +37,8 @@ class Node:
     device_auth: DeviceAuth
     #: what users of the API show, and with --apns-auth providers; None: nothing
     api_keys: ApiKeys | None
+    #: what the strict profile of APNs knows of providers; None under another profile
+    apns_registry: Registry | None
     #: faults on demand
     faults: Faults
     id: str = field(default_factory=lambda: secrets.token_hex(4))
@@ -63,6 +66,7 @@ class Node:
             push_channel=PushChannel(),
             device_auth=open_device_auth(settings, clock),
             api_keys=open_api_keys(settings),
+            apns_registry=open_apns_registry(settings),
             faults=faults,
             id=node_id,
         )

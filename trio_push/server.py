@@ -21,10 +21,11 @@ from pathlib import Path
 import structlog
 import trio
 
+from trio_push.address import Address
 from trio_push.banner import Addresses
 from trio_push.capacity import capacity, file_limit, raise_file_limit
 from trio_push.clock import Clock
-from trio_push.config import MEMORY, SQLITE, Address, ServeSettings
+from trio_push.config import MEMORY, SQLITE, ServeSettings
 from trio_push.devices.accept import Acceptor
 from trio_push.devices.ack import AckPage
 from trio_push.devices.admission import Admission
@@ -37,7 +38,9 @@ from trio_push.devices.websocket import EchoTransport, WebSocketTransport
 from trio_push.errors import ConfigError, Refusal
 from trio_push.faults import RuleRefused
 from trio_push.faults_file import open_rules
-from trio_push.intake.apns import ApnsIntake
+from trio_push.intake.apns import Profile
+from trio_push.intake.apns_mdm import MdmProfile
+from trio_push.intake.apns_strict import StrictProfile
 from trio_push.intake.faults import Fates
 from trio_push.intake.http1 import WEBSOCKET, Http1Intake
 from trio_push.intake.http2 import Http2Intake
@@ -45,7 +48,7 @@ from trio_push.mailbox.journal import Journal, NoJournal
 from trio_push.mailbox.sqlite import SqliteJournal
 from trio_push.node import Node
 from trio_push.sockets import listen
-from trio_push.tls import dev_context, server_context
+from trio_push.tls import ask_for_certificates, dev_context, server_context
 from trio_push.watch.garbage import keep_frozen
 from trio_push.watch.health import Health
 
@@ -116,12 +119,16 @@ class Server:
         self._tls = [_open(address, files) for address in settings.tls_listen]
         self._api = None if settings.api == "off" else _open(settings.api, files)
         self._tls_context, ca_file = _tls_context(settings)
+        registry = self.node.apns_registry
+        if self._tls_context is not None and registry is not None:
+            ask_for_certificates(self._tls_context, registry.certificate_authorities)
         self.addresses = Addresses(
             wire=tuple(_url("http", sock) for sock in self._plain),
             tls=tuple(_url("https", sock) for sock in self._tls),
             api=None if self._api is None else _url("http", self._api),
             ca_file=ca_file,
             asked=settings.asked,
+            strict=settings.apns == "strict",
         )
         fits = capacity(settings.max_connections, file_limit())
         self._admission = Admission(
@@ -144,7 +151,7 @@ class Server:
         websockets = {WEBSOCKET: WebSocketTransport(delivery, session.hear, epoch=epoch)}
         if debug_echo:
             websockets[b"/echo"] = EchoTransport(delivery)
-        intake = ApnsIntake(self.node)
+        profile = _profile(self.node)
         fates = Fates(self.node)
         pages = (
             Health(self.node, self.addresses.api),
@@ -156,8 +163,8 @@ class Server:
         }
         return FrontDoor(
             self.node,
-            Http1Intake(intake, pages, fates, websockets=websockets.keys(), **patience),
-            Http2Intake(intake, pages, fates, **patience),
+            Http1Intake(profile, pages, fates, websockets=websockets.keys(), **patience),
+            Http2Intake(profile, pages, fates, **patience),
             self._admission,
             self._heartbeat,
             self._expiry,
@@ -258,6 +265,13 @@ def _open_journal(store: str, files: ExitStack) -> Journal:
     journal = SqliteJournal(str(Path(store.removeprefix(SQLITE)).expanduser()))
     files.callback(journal.close)
     return journal
+
+
+def _profile(node: Node) -> Profile:
+    """How pushes are judged: the strict profile is the one with a registry."""
+    if node.apns_registry is None:
+        return MdmProfile(node)
+    return StrictProfile(node, node.apns_registry)
 
 
 def _add_faults(node: Node, settings: ServeSettings) -> None:

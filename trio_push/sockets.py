@@ -101,6 +101,11 @@ async def handshake(sock: ssl.SSLSocket) -> None:
         await wait(sock)
 
 
+def peer_certificate(sock: socket.socket) -> bytes | None:
+    """The client certificate (DER) that was shown in the TLS handshake, if one was."""
+    return sock.getpeercert(binary_form=True) if isinstance(sock, ssl.SSLSocket) else None
+
+
 def close(sock: socket.socket) -> None:
     """Close without waiting; over TLS the peer is told first, or it would take it for a cut."""
     _say_closed(sock)

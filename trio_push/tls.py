@@ -10,10 +10,8 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import secrets
 import ssl
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -21,10 +19,9 @@ from typing import Final, NamedTuple
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from trio_push.certificates import PEM, Identity, common_name, issue, make_ca, publish
 from trio_push.errors import ConfigError
 
 DEV_NAMES: Final = (
@@ -39,9 +36,6 @@ DEV_ADDRESSES: Final = ("127.0.0.1", "::1")
 CERTIFICATE_LIFE: Final = timedelta(days=397)
 #: a certificate that ends within this is replaced, so that a server may run for a month
 RENEW_BEFORE: Final = timedelta(days=30)
-CA_LIFE: Final = timedelta(days=3650)
-#: for clients whose clock is behind
-_BACKDATED: Final = timedelta(days=1)
 
 
 class DevTls(NamedTuple):
@@ -81,6 +75,23 @@ def server_context(cert: str, key: str | None) -> ssl.SSLContext:
     return context
 
 
+def ask_for_certificates(context: ssl.SSLContext, authorities: Sequence[str]) -> None:
+    """Have clients show a certificate, if they have one; `authorities` (PEM) are whom to trust.
+
+    One that another authority has issued, or that has expired, ends the handshake. Raises
+    ConfigError.
+    """
+    if not authorities:
+        return
+    try:
+        context.load_verify_locations(cadata="\n".join(authorities))
+    except (ssl.SSLError, ValueError, TypeError):
+        raise ConfigError(
+            "--apns-credentials: one of certificate_authorities is no certificate in PEM"
+        ) from None
+    context.verify_mode = ssl.CERT_OPTIONAL
+
+
 def _require_readable(setting: str, path: str) -> None:
     try:
         Path(path).open("rb").close()
@@ -113,11 +124,11 @@ def dev_context(directory: str | Path, *, now: datetime | None = None) -> DevTls
         directory.mkdir(parents=True, exist_ok=True)
         with _locked(directory):
             ca = _load_or_make_ca(directory / "ca-key.pem", now)
-            public = ca.certificate.public_bytes(_PEM)
+            public = ca.certificate.public_bytes(PEM)
             if not ca_path.exists() or ca_path.read_bytes() != public:
-                _publish(ca_path, public, mode=0o644)
+                publish(ca_path, public, mode=0o644)
             if not _still_good(server_path, ca, now):
-                _publish(server_path, _issue(ca, now).to_pem(), mode=0o600)
+                publish(server_path, _issue(ca, now).to_pem(), mode=0o600)
             # Within the lock: OpenSSL reads the file twice, and both times it must be the same.
             return DevTls(server_context(str(server_path), None), str(ca_path))
     except OSError as exc:
@@ -137,48 +148,20 @@ def _locked(directory: Path) -> Iterator[None]:
         os.close(handle)
 
 
-_PEM: Final = serialization.Encoding.PEM
-
-
-@dataclass(frozen=True, slots=True)
-class _Identity:
-    """A certificate and its key, kept together in one file so that they always fit."""
-
-    key: ec.EllipticCurvePrivateKey
-    certificate: x509.Certificate
-
-    def to_pem(self) -> bytes:
-        key = self.key.private_bytes(
-            _PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-        return key + self.certificate.public_bytes(_PEM)
-
-    @classmethod
-    def from_pem(cls, pem: bytes) -> _Identity:
-        """Raises ValueError or TypeError."""
-        key = serialization.load_pem_private_key(pem, password=None)
-        certificate = x509.load_pem_x509_certificate(pem)
-        if not isinstance(key, ec.EllipticCurvePrivateKey):
-            raise TypeError("not an elliptic curve key")
-        if key.public_key() != certificate.public_key():
-            raise ValueError("key and certificate do not belong together")
-        return cls(key, certificate)
-
-
-def _load_or_make_ca(path: Path, now: datetime) -> _Identity:
+def _load_or_make_ca(path: Path, now: datetime) -> Identity:
     try:
         ca = _load_ca(path)
     except FileNotFoundError:
         ca = None
     if ca is None or ca.certificate.not_valid_after_utc - CERTIFICATE_LIFE < now:
-        ca = _make_ca(now)
-        _publish(path, ca.to_pem(), mode=0o600)
+        ca = make_ca("trio-push development CA", now)
+        publish(path, ca.to_pem(), mode=0o600)
     return ca
 
 
-def _load_ca(path: Path) -> _Identity:
+def _load_ca(path: Path) -> Identity:
     try:
-        return _Identity.from_pem(path.read_bytes())
+        return Identity.from_pem(path.read_bytes())
     except (ValueError, TypeError) as exc:
         raise ConfigError(
             f"--tls-dev-dir: {path} is damaged ({exc}); remove it, and a new CA is made, "
@@ -186,26 +169,15 @@ def _load_ca(path: Path) -> _Identity:
         ) from exc
 
 
-def _still_good(path: Path, ca: _Identity, now: datetime) -> bool:
+def _still_good(path: Path, ca: Identity, now: datetime) -> bool:
     """Whether the certificate there is of this CA, for these names, and for long enough."""
     try:
-        certificate = _Identity.from_pem(path.read_bytes()).certificate
+        certificate = Identity.from_pem(path.read_bytes()).certificate
         certificate.verify_directly_issued_by(ca.certificate)
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except (FileNotFoundError, ValueError, TypeError, InvalidSignature, x509.ExtensionNotFound):
         return False
     return names == _DEV_SAN and certificate.not_valid_after_utc - RENEW_BEFORE > now
-
-
-def _publish(path: Path, content: bytes, *, mode: int) -> None:
-    """Give the file this content, all at once."""
-    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        with open(os.open(aside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode), "wb") as file:
-            file.write(content)
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 _DEV_SAN: Final = x509.SubjectAlternativeName(
@@ -214,75 +186,12 @@ _DEV_SAN: Final = x509.SubjectAlternativeName(
 )
 
 
-def _make_ca(now: datetime) -> _Identity:
-    key = ec.generate_private_key(ec.SECP256R1())
-    # A random part tells CAs of several machines, or of before and after a loss, apart.
-    name = _name(f"trio-push development CA {secrets.token_hex(4)}")
-    builder = (
-        _builder(name, name, key.public_key(), key.public_key(), now, CA_LIFE)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_key_usage(signs_certificates=True), critical=True)
-    )
-    return _Identity(key, builder.sign(key, hashes.SHA256()))
-
-
-def _issue(ca: _Identity, now: datetime) -> _Identity:
-    key = ec.generate_private_key(ec.SECP256R1())
-    builder = (
-        _builder(
-            _name("trio-push development server"),
-            ca.certificate.subject,
-            key.public_key(),
-            ca.key.public_key(),
-            now,
-            CERTIFICATE_LIFE,
-        )
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_key_usage(signs_certificates=False), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(_DEV_SAN, critical=False)
-    )
-    return _Identity(key, builder.sign(ca.key, hashes.SHA256()))
-
-
-def _builder(
-    subject: x509.Name,
-    issuer: x509.Name,
-    key: ec.EllipticCurvePublicKey,
-    issuer_key: ec.EllipticCurvePublicKey,
-    now: datetime,
-    life: timedelta,
-) -> x509.CertificateBuilder:
-    """What both kinds have; strict clients (Python 3.13, Go) want the two key identifiers."""
-    start = now - _BACKDATED
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(key)
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(start)
-        .not_valid_after(start + life)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
-        .add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key), critical=False
-        )
-    )
-
-
-def _name(common_name: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
-
-
-def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=not signs_certificates,
-        key_cert_sign=signs_certificates,
-        crl_sign=signs_certificates,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        encipher_only=False,
-        decipher_only=False,
+def _issue(ca: Identity, now: datetime) -> Identity:
+    return issue(
+        ca,
+        common_name("trio-push development server"),
+        CERTIFICATE_LIFE,
+        now,
+        x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]),
+        _DEV_SAN,
     )

@@ -18,6 +18,7 @@ from loadtest.peers.all import H2_INTAKE, HTTP1_INTAKE
 from loadtest.peers.bare import BARE_H2, BARE_HTTP1
 from loadtest.peers.ours import OURS
 from loadtest.peers.peer import Peer, Server
+from loadtest.peers.strict import STRICT
 from loadtest.report import Bound, Column, Report, Sample
 
 _COLUMNS = (
@@ -54,8 +55,15 @@ _PROTOCOLS = (
 )
 
 
-async def run(seconds: int, plan: Plan) -> Report:
-    """Push for `seconds` over each protocol."""
+#: with all of Apple's rules, and a provider token that was seen before
+_STRICT = (
+    _Protocol("HTTP/2", (STRICT, BARE_H2), BARE_H2, lambda it: it.h2, h2load.h2_strict, 0.6, None),
+)
+
+
+async def run(seconds: int, profile: str, plan: Plan) -> Report:
+    """Push for `seconds` over each protocol; `profile` is `mdm` or `strict`."""
+    protocols, ours = (_STRICT, STRICT) if profile == "strict" else (_PROTOCOLS, OURS)
     measured = await interleaved(
         [
             Subject(
@@ -63,12 +71,12 @@ async def run(seconds: int, plan: Plan) -> Report:
                 partial(_sample, protocol, peer, seconds),
                 h2load.missing() or peer.missing(),
             )
-            for protocol in _PROTOCOLS
+            for protocol in protocols
             for peer in protocol.peers
         ],
         plan,
     )
-    for protocol in _PROTOCOLS:
+    for protocol in protocols:
         names = [protocol.subject(peer) for peer in protocol.peers]
         bare = protocol.subject(protocol.bare)
         measured.set_ratios(names, bare, "pushes_per_s")
@@ -76,14 +84,14 @@ async def run(seconds: int, plan: Plan) -> Report:
     bounds = [
         Bound(
             f"{protocol.name} pushes/s, × {protocol.bare.name} loop",
-            measured.figure(protocol.subject(OURS), "ratio"),
+            measured.figure(protocol.subject(ours), "ratio"),
             "at least",
             protocol.limit,
             protocol.aim,
         )
-        for protocol in _PROTOCOLS
+        for protocol in protocols
     ]
-    return Report("intake", {"seconds": seconds}, _COLUMNS, measured, bounds)
+    return Report("intake", {"seconds": seconds, "profile": profile}, _COLUMNS, measured, bounds)
 
 
 async def _sample(protocol: _Protocol, peer: Peer, seconds: int) -> Sample:

@@ -28,6 +28,7 @@ class Http2Client:
         self.goaway = False
         #: what GOAWAY says
         self.last_words: bytes | None = None
+        self.last_stream_id: int | None = None
 
     async def flush(self) -> None:
         await self.stream.send_all(self.h2.data_to_send())
@@ -61,6 +62,7 @@ class Http2Client:
                 case h2.events.ConnectionTerminated():
                     self.goaway = True
                     self.last_words = event.additional_data
+                    self.last_stream_id = event.last_stream_id
         await self.flush()
         return True
 

@@ -7,7 +7,7 @@ import pytest
 from tests.auth.issuer import DEVICE, jwk, jwks, key_file, token
 from tests.fakes import T0
 from trio_push.auth.devices import Credentials
-from trio_push.auth.from_settings import open_api_keys, open_device_auth
+from trio_push.auth.from_settings import open_api_keys, open_apns_registry, open_device_auth
 from trio_push.clock import Clock
 from trio_push.config import ServeSettings
 from trio_push.errors import ConfigError, Refusal
@@ -51,12 +51,24 @@ def test_users_are_asked_for_a_key(tmp_path: Path) -> None:
         assert [keys.accept(key.encode()) for key in (KEY, OTHER)] == accepted
 
 
+def test_what_the_strict_profile_knows(tmp_path: Path) -> None:
+    path = tmp_path / "apns.json"
+    path.write_text('{"teams": [{"team_id": "T", "topics": []}]}')
+    assert open_apns_registry(ServeSettings()) is None
+    nothing = open_apns_registry(ServeSettings(apns="strict"))
+    something = open_apns_registry(ServeSettings(apns="strict", apns_credentials=str(path)))
+    assert nothing is not None
+    assert something is not None
+    assert [len(known.list_teams()) for known in (nothing, something)] == [0, 1]
+
+
 @pytest.mark.parametrize(
     "settings",
     [
         {"device_auth": "jwt", "jwt_key": "{}"},
         {"device_auth": "jwt", "jwt_jwks": "{}"},
         {"api_key_file": "{}"},
+        {"apns": "strict", "apns_credentials": "{}"},
     ],
 )
 def test_a_file_that_will_not_do_is_told_at_the_start(

@@ -12,12 +12,15 @@ import pytest
 from trio_push.config import MAX_TTL_S, ServeSettings
 from trio_push.devices.heartbeat import LEAST_SILENCE_S
 from trio_push.devices.websocket import Limits
+from trio_push.intake.apns_strict import RULES
 from trio_push.mailbox.mailbox import MAX_ANSWERS
 from trio_push.push import State
 from trio_push.settings import Setting, settings_of
 from trio_push.swarm.agent import AgentSettings
 from trio_push.swarm.settings import SwarmSettings
 from trio_push.watch.metrics import METRICS
+from trio_push.wire import apns_strict_rules
+from trio_push.wire.apns_strict_topics import PUSH_TYPES
 from trio_push.wire.close_codes import CLOSE_CODES
 from trio_push.wire.messages import ERROR_CODES, FromDevice, FromServer
 from trio_push.wire.reasons import REASONS
@@ -100,6 +103,22 @@ def test_each_reason_is_listed_with_its_status(reason: Any) -> None:
 def test_no_reason_is_listed_that_is_not_there() -> None:
     listed = re.findall(r"^\| \d{3} \| `(\w+)` \|", reference("apns.md"), re.MULTILINE)
     assert sorted(listed) == sorted(REASONS)
+
+
+def test_the_rules_of_the_strict_profile_are_those_of_the_code() -> None:
+    page = reference("apns-strict.md")
+    row = r"^\| (\d+) \| (\d{3}) \| `(\w+)` \| ([^|]+) \| \[(\w+)\] \|$"
+    listed = re.findall(row, page, re.MULTILINE)
+    assert [(*columns, words.replace("`", ""), its) for *columns, words, its in listed] == [
+        (str(order), str(rule.reason.status), rule.reason.name, rule.trigger, rule.page)
+        for order, rule in enumerate(RULES, start=1)
+    ]
+    for name, apples in apns_strict_rules.PAGES.items():
+        assert re.search(
+            rf"^\[{name}\]: https://developer\.apple\.com/.+/{apples}$", page, re.MULTILINE
+        )
+    types = re.findall(r"^\| `([a-z]+)` \| ", page, re.MULTILINE)
+    assert [name.encode() for name in types if name.encode() in PUSH_TYPES] == sorted(PUSH_TYPES)
 
 
 def test_the_table_of_close_codes_is_that_of_the_code() -> None:

@@ -17,7 +17,7 @@ from tests.serving import request
 from trio_push.clock import Clock
 from trio_push.config import ServeSettings
 from trio_push.devices.farewell import farewell
-from trio_push.intake.apns import ApnsIntake
+from trio_push.intake.apns_mdm import MdmProfile
 from trio_push.intake.faults import Fates
 from trio_push.intake.http1 import Http1Intake
 from trio_push.intake.http2 import Http2Intake
@@ -198,7 +198,7 @@ def received(sock: socket.socket) -> bytes:
 @pytest.mark.parametrize("steps", STEPS)
 async def test_http1_answers(autojump_clock: MockClock, node: Node, pair: Pair, steps: int) -> None:
     intake = Http1Intake(
-        ApnsIntake(node), [Health(node, None)], Fates(node), websockets=(), **TIMES
+        MdmProfile(node), [Health(node, None)], Fates(node), websockets=(), **TIMES
     )
     sent = b"".join(request("POST", "/3/device/aa", b"%d" % n) for n in range(3))
     await cancel_after(steps, intake.serve, pair[0], sent, Patience(pair[0], 60))
@@ -216,7 +216,7 @@ async def test_http2_answers(autojump_clock: MockClock, node: Node, pair: Pair, 
     for stream_id in (1, 3, 5):
         client.send_headers(stream_id, fields.items())
         client.send_data(stream_id, b"x", end_stream=True)
-    intake = Http2Intake(ApnsIntake(node), [Health(node, None)], Fates(node), **TIMES)
+    intake = Http2Intake(MdmProfile(node), [Health(node, None)], Fates(node), **TIMES)
     await cancel_after(
         steps, intake.serve, pair[0], client.data_to_send(), Patience(pair[0], 60), no_devices
     )

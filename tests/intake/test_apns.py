@@ -9,7 +9,8 @@ import pytest
 from trio.testing import MockClock
 
 from tests.fakes import FakeDevice
-from trio_push.intake.apns import RETRY_AFTER_S, ApnsIntake
+from trio_push.intake.apns import RETRY_AFTER_S
+from trio_push.intake.apns_mdm import MdmProfile
 from trio_push.node import Node
 from trio_push.push import State
 
@@ -27,7 +28,7 @@ class Request(NamedTuple):
 async def test_good_and_bad_together(autojump_clock: MockClock, node: Node) -> None:
     node.router.attach(device := FakeDevice())
     node.router.unregister("dead")
-    answers = await ApnsIntake(node).answer(
+    answers = await MdmProfile(node).answer(
         [
             Request(b"/3/device/AA", b"1"),
             Request(b"/3/device/xyz"),
@@ -51,7 +52,7 @@ async def test_good_and_bad_together(autojump_clock: MockClock, node: Node) -> N
 
 
 async def test_none_is_good(autojump_clock: MockClock, node: Node) -> None:
-    answers = await ApnsIntake(node).answer([Request(b"/nope"), Request(b"/nope")])
+    answers = await MdmProfile(node).answer([Request(b"/nope"), Request(b"/nope")])
     assert [answer.status for answer in answers] == [404, 404]
     assert node.ledger.refused == {"BadPath": 2}
 
@@ -59,7 +60,7 @@ async def test_none_is_good(autojump_clock: MockClock, node: Node) -> None:
 async def test_shutting_down(autojump_clock: MockClock, node: Node) -> None:
     """What was wrong is told all the same; what was right may be tried again elsewhere."""
     node.push_channel.close()
-    right, wrong = await ApnsIntake(node).answer([Request(b"/3/device/aa"), Request(b"/nope")])
+    right, wrong = await MdmProfile(node).answer([Request(b"/3/device/aa"), Request(b"/nope")])
     assert (right.status, right.apns_id, right.retry_after_s) == (503, ID, RETRY_AFTER_S)
     assert (wrong.status, wrong.retry_after_s) == (404, None)
     assert node.ledger.refused == {"Shutdown": 1, "BadPath": 1}
@@ -72,6 +73,6 @@ async def test_a_full_store_refuses_what_it_would_have_to_hold(
 ) -> None:
     node.router._store_total = 0
     headers = [(b"apns-expiration", expiration)]
-    [answer] = await ApnsIntake(node).answer([Request(b"/3/device/aa", headers=headers)])
+    [answer] = await MdmProfile(node).answer([Request(b"/3/device/aa", headers=headers)])
     assert answer.status == status
     assert node.ledger.counts[State.DISCARDED] == (status == 200)

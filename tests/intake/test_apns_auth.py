@@ -87,7 +87,7 @@ async def test_strangers_learn_nothing_of_a_token(
 
 
 async def test_of_pushes_that_come_together_each_is_judged(server: Server) -> None:
-    intake = server._front._http1._intake
+    intake = server._front._http1._profile.connect(None, is_http2=False)
 
     class Request:
         method, target, body = b"POST", b"/3/device/c0ffee", b"{}"

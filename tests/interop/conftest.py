@@ -20,6 +20,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from tests.interop.running import PATIENCE_S, Running, running
+from tests.interop.strict import launch_strict, providers, strict, strict_files
+
+#: fixtures of the strict profile's tests
+__all__ = ["launch_strict", "providers", "strict", "strict_files"]
 
 JS = Path(__file__).parent / "js"
 

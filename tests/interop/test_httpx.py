@@ -103,6 +103,11 @@ ELSEWHERE = {"IdleTimeout", "InternalServerError", "ServiceUnavailable", "Shutdo
 #: with authentication, which is off here
 ELSEWHERE |= {"ExpiredAccessToken", "Forbidden", "InvalidAccessToken", "InvalidProviderToken"}
 ELSEWHERE |= {"MissingAccessToken", "MissingProviderToken"}
+#: given by the strict profile alone
+ELSEWHERE |= {"BadTopic", "DeviceTokenNotForTopic", "MissingTopic", "TopicDisallowed"}
+ELSEWHERE |= {"BadCertificate", "BadCertificateEnvironment", "BadEnvironmentKeyIdInToken"}
+ELSEWHERE |= {"ExpiredProviderToken", "UnrelatedKeyIdInToken", "TooManyProviderTokenUpdates"}
+ELSEWHERE |= {"ExpiredToken", "TooManyRequests"}
 #: devices meet these
 ELSEWHERE |= {"BadUser", "TooManyDevices"}
 

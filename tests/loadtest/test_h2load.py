@@ -30,6 +30,13 @@ def test_a_push_that_was_refused_is_no_load(failed, refused):
         parse(OUTPUT.format(time="2.00s", failed=failed, refused=refused))
 
 
+def test_so_many_streams_may_be_refused():
+    output = OUTPUT.format(time="2.00s", failed=5, refused=0)
+    assert parse(output, 5) == Load(26095, 2.0)
+    with pytest.raises(Failed, match="refused"):
+        parse(output, 4)
+
+
 def test_other_output_is_not_understood():
     with pytest.raises(Failed, match="in:"):
         parse("h2load: could not connect")

@@ -926,3 +926,92 @@ def test_any_sequence_of_frames(sequence: list[bytes], size: int) -> None:
     data = b"".join(sequence)
     feed(raw_session(max_streams=2), sequence)
     feed(raw_session(), [data[start : start + size] for start in range(0, len(data), size)])
+
+
+# -- the limit on streams as it changes
+
+
+def limit_told(pair: Pair) -> list[int]:
+    changes = [event.changed_settings for event in pair.take(h2.events.RemoteSettingsChanged)]
+    told = SettingCodes.MAX_CONCURRENT_STREAMS
+    return [change[told].new_value for change in changes if told in change]
+
+
+def test_the_first_settings_are_apples() -> None:
+    first, *_ = sent_frames(H2Session(max_body_bytes=1, max_streams=1).initiate())
+    assert isinstance(first, frames.SettingsFrame)
+    push = SettingCodes.ENABLE_PUSH
+    assert first.settings == {1: 4096, 3: 1, 4: 65_535, 5: 16_384, 6: 8000, push: 0}
+
+
+def test_the_limit_on_streams_is_told_and_kept() -> None:
+    pair = Pair(max_streams=1)
+    assert pair.client.remote_settings.max_concurrent_streams == 1
+    first = pair.open()
+    pair.session.limit_streams(3)
+    pair.flush()
+    assert limit_told(pair) == [3]
+    others = [pair.open(), pair.open()]
+    pair.client.remote_settings[SettingCodes.MAX_CONCURRENT_STREAMS] = 100
+    pair.client.remote_settings.acknowledge()
+    beyond = pair.request()
+    assert pair.flush() == []
+    (reset,) = pair.take(h2.events.StreamReset)
+    assert (reset.stream_id, reset.error_code) == (beyond, ErrorCodes.REFUSED_STREAM)
+    pair.session.limit_streams(1)
+    for stream_id in (first, *others):
+        pair.session.respond(stream_id, 200, [])
+        assert pair.answer_of(stream_id)[0] == b"200"
+
+
+def test_what_was_sent_before_a_lower_limit_was_known_is_refused(pair: Pair) -> None:
+    first = pair.open()
+    sent_before = [pair.request(), pair.request()]
+    pair.session.limit_streams(1)
+    pair.session.respond(first, 400, [])
+    assert pair.flush() == []
+    resets = pair.take(h2.events.StreamReset)
+    assert [(reset.stream_id, reset.error_code) for reset in resets] == [
+        (stream_id, ErrorCodes.REFUSED_STREAM) for stream_id in sent_before
+    ]
+    pair.session.respond(again := pair.open(), 200, [])
+    assert pair.answer_of(again)[0] == b"200"
+
+
+def test_the_same_limit_is_not_told_again(pair: Pair) -> None:
+    pair.seen.clear()
+    pair.session.limit_streams(100)
+    pair.flush()
+    assert limit_told(pair) == []
+
+
+def test_acknowledging_what_we_say_is_no_attack(pair: Pair) -> None:
+    for n in range(3 * calm.BURST):
+        pair.session.limit_streams(1 + n % 2)
+        pair.flush()
+    with pytest.raises(ProtocolError, match="too many"):
+        for _ in range(calm.BURST + 1):
+            ack = frames.SettingsFrame(0, flags=["ACK"]).serialize()
+            pair.session._h2.update_settings({})  # or h2 would not expect it
+            pair.session.receive(ack, now=0.0)
+
+
+def test_a_request_that_was_reported_may_be_refused_all_the_same(pair: Pair) -> None:
+    stream_id = pair.open()
+    pair.session.refuse(stream_id)
+    pair.session.refuse(stream_id)
+    pair.session.respond(stream_id, 200, [])
+    pair.flush()
+    (reset,) = pair.take(h2.events.StreamReset)
+    assert (reset.stream_id, reset.error_code) == (stream_id, ErrorCodes.REFUSED_STREAM)
+    assert pair.session.open_streams == 0
+    pair.session.respond(again := pair.open(), 200, [])
+    assert pair.answer_of(again)[0] == b"200"
+
+
+def test_priorities_are_ignored(pair: Pair) -> None:
+    for n in range(3 * calm.BURST):
+        pair.client.prioritize(2 * n + 1, weight=1 + n % 256, exclusive=bool(n % 2))
+    assert pair.flush() == []
+    pair.session.respond(stream_id := pair.open(), 200, [])
+    assert pair.answer_of(stream_id)[0] == b"200"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from trio_push.api import devices, docs, faults, health, ledger, push
+from trio_push.api import apns, devices, docs, faults, health, ledger, push
 from trio_push.api.base import Api, json_response
 from trio_push.api.keys import check_key
 from trio_push.api.openapi import add_openapi
@@ -24,7 +24,8 @@ def make_app(node: Node, shutdown: trio.Event) -> Api:
     """The API of `node`. Streams end, once all they have taken in is answered, at `shutdown`."""
     app = Api(node, shutdown)
     app.before_request(check_key)
-    for part in (push, devices, faults, ledger, health, docs):
+    of_profile = [] if node.apns_registry is None else [apns]
+    for part in (push, devices, *of_profile, faults, ledger, health, docs):
         app.register_blueprint(part.blueprint)
     for error in (Refusal, Invalid, HTTPException):
         app.register_error_handler(error, _problem_response)

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from trio_push.api.problems import Problem
+from trio_push.auth.apns_registry import KeyRecord, TeamRecord
 from trio_push.config import DAYS
 from trio_push.faults.actions import Action
 from trio_push.faults.rules import Match
@@ -215,6 +216,48 @@ class Unregistered(msgspec.Struct, frozen=True):
 
     token: str
     timestamp: Annotated[int, Meta(description="Since when: milliseconds since the epoch.")]
+
+
+class KeyBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A key of provider tokens, whose id is in the path."""
+
+    team_id: str
+    public_key: Annotated[str, Meta(description="In PEM; of the curve P-256.")]
+    topics: Annotated[
+        list[str] | None, Meta(description="The bundle ids that it is for, if not its team's.")
+    ] = None
+    environment: Annotated[
+        str | None, Meta(description="`production` or `development`, if it is not for both.")
+    ] = None
+
+
+class TeamBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a team may push to; its id is in the path."""
+
+    topics: Annotated[list[str], Meta(description="Bundle ids.")]
+
+
+class TokenBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is known of the device token in the path."""
+
+    topics: Annotated[
+        list[str] | None, Meta(description="The bundle ids that it is for, if not all.")
+    ] = None
+    environment: Annotated[
+        str | None, Meta(description="`production` or `development`, if it is not of both.")
+    ] = None
+    expired_at: Annotated[
+        float | None, Meta(description="Epoch seconds since when it has expired.")
+    ] = None
+
+
+class ApnsKnown(msgspec.Struct, frozen=True):
+    """What the strict profile of APNs knows."""
+
+    environment: str
+    keys: list[KeyRecord]
+    teams: list[TeamRecord]
+    tokens: Annotated[int, Meta(description="Device tokens of which something is known.")]
 
 
 class ActiveFault(msgspec.Struct, omit_defaults=True, frozen=True, kw_only=True):

@@ -23,7 +23,7 @@ from quart_schema import (
 from quart_schema.validation import DataSource
 
 from trio_push import __version__
-from trio_push.api.models import LineAnswer, PushLine, PushRequest
+from trio_push.api.models import KeyBody, LineAnswer, PushLine, PushRequest, TeamBody, TokenBody
 from trio_push.api.problems import Problem
 from trio_push.faults.rules import Rule as FaultRule
 
@@ -43,6 +43,9 @@ _MEDIA_TYPES: Final[dict[type, str]] = {
 _EXAMPLES: Final[dict[type, Any]] = {
     PushRequest: {"token": "00aa11bb", "payload": {"aps": {"alert": "Hello"}}, "delay_s": 5},
     PushLine: {"token": "00aa11bb", "payload": "Hello"},
+    KeyBody: {"team_id": "TEAM000001", "public_key": "-----BEGIN PUBLIC KEY-----\n…"},
+    TeamBody: {"topics": ["com.example.app"]},
+    TokenBody: {"topics": ["com.example.app"], "expired_at": 1700000000},
     FaultRule: {
         "name": "lossy",
         "match": {"share": 0.1, "token_prefix": "00aa"},
@@ -59,8 +62,12 @@ _SECURITY: Final = {
 _PARAMETERS: Final = {
     "token": "The device token: an even number of hex digits.",
     "id": "The id of the push: yours, or the one it was given.",
+    "key_id": "The id of the key: `kid` in the tokens that it signs.",
+    "team_id": "The id of the team: `iss` in its tokens.",
     "name": "The name of the rule, or of the scenario.",
 }
+
+_APNS_TAG: Final = Tag("APNs", "What the strict profile knows of providers and device tokens.")
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -92,6 +99,7 @@ def add_openapi(app: QuartTrio, *, needs_key: bool) -> None:
         tags=[
             Tag("Pushes", "Push to devices, now or later, and take back what is not delivered."),
             Tag("Devices", "Who is connected, and who gets no pushes."),
+            *([_APNS_TAG] if "apns" in app.blueprints else []),
             Tag("Faults", "Have things go wrong, on demand."),
             Tag("Watching", "The books, and how the server is."),
         ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from trio_push.auth.apikey import ApiKeys, parse_api_keys
+from trio_push.auth.apns_registry import Credentials, Registry, parse_registry
 from trio_push.auth.devices import DeviceAuth
 from trio_push.auth.jwt import Verifier
 from trio_push.auth.keyfile import KeyFile
@@ -31,3 +32,13 @@ def open_api_keys(settings: ServeSettings) -> ApiKeys | None:
         file = KeyFile("--api-key-file", settings.api_key_file, parse_api_keys)
         return ApiKeys(settings.api_key, file.current)
     return ApiKeys(settings.api_key) if settings.api_key else None
+
+
+def open_apns_registry(settings: ServeSettings) -> Registry | None:
+    """What the strict profile knows at the start; None under another. Raises ConfigError."""
+    if settings.apns != "strict":
+        return None
+    if settings.apns_credentials is None:
+        return Registry(Credentials())
+    # Read once: from then on the API is the way to change it.
+    return KeyFile("--apns-credentials", settings.apns_credentials, parse_registry).current()

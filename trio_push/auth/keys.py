@@ -87,7 +87,7 @@ def parse_key(data: bytes) -> KeySet:
     A line break at the end of a secret is not part of it.
     """
     if b"-----BEGIN" in data:
-        return KeySet([Key(_public_key(data))])
+        return KeySet([Key(public_key(data))])
     return KeySet([Key(data.removesuffix(b"\n").removesuffix(b"\r"))])
 
 
@@ -142,7 +142,7 @@ def _key_of_jwk(jwk: dict[str, Any]) -> Key | None:
         raise ConfigError("it is no JWK") from None  # their words may quote the key
 
 
-def _public_key(pem: bytes) -> Any:  # of any type: the caller looks which
+def public_key(pem: bytes) -> Any:  # of any type: the caller looks which
     if b"PRIVATE KEY-----" in pem:
         raise ConfigError(
             "it is a private key: this server needs the public one "

@@ -15,10 +15,10 @@ import trio
 
 from trio_push.errors import ProtocolError
 from trio_push.faults.actions import Status
-from trio_push.intake.apns import Answer, ApnsIntake
+from trio_push.intake.apns import Answer, ApnsIntake, Profile
 from trio_push.intake.faults import Fates, outlast
 from trio_push.patience import Patience
-from trio_push.sockets import close_gently, receive_some, reset, send_all
+from trio_push.sockets import close_gently, peer_certificate, receive_some, reset, send_all
 from trio_push.wire import http1
 from trio_push.wire.apns_response import http1_response
 from trio_push.wire.http1 import Request, RequestParser
@@ -49,7 +49,7 @@ class Http1Intake:
 
     def __init__(
         self,
-        intake: ApnsIntake,
+        profile: Profile,
         pages: Sequence[Pages],
         fates: Fates,
         *,
@@ -57,7 +57,7 @@ class Http1Intake:
         head_timeout_s: float,
         idle_timeout_s: float,
     ) -> None:
-        self._intake = intake
+        self._profile = profile
         self._pages = pages
         self._fates = fates
         self._websockets = websockets
@@ -71,6 +71,7 @@ class Http1Intake:
         `data` is what has been read already. Raises OSError, and trio.ClosedResourceError when
         `patience` has run out.
         """
+        intake = self._profile.connect(peer_certificate(sock), is_http2=False)
         with closing(RequestParser(self._websockets)) as parser:
             while data:
                 was_idle = parser.idle
@@ -81,9 +82,9 @@ class Http1Intake:
                     return None
                 device = self._take_device(requests)
                 if requests and self._fates.threaten:
-                    await self._meet_fates(sock, requests)
+                    await self._meet_fates(sock, intake, requests)
                 elif requests:
-                    await send_all(sock, await self._answers(requests))
+                    await send_all(sock, await self._answers(intake, requests))
                 if device is not None:
                     return device
                 if requests and not requests[-1].keep_alive:
@@ -107,25 +108,27 @@ class Http1Intake:
                 return request
         return None
 
-    async def _meet_fates(self, sock: socket.socket, requests: Sequence[Request]) -> None:
+    async def _meet_fates(
+        self, sock: socket.socket, intake: ApnsIntake, requests: Sequence[Request]
+    ) -> None:
         """Answer one after the other, since what befalls one holds up those behind it."""
         for request in requests:
             fate = self._fates.of(request, is_http2=False)
             if fate is None:
-                await send_all(sock, await self._answers([request]))
+                await send_all(sock, await self._answers(intake, [request]))
                 continue
             await outlast(sock, fate.wait_s)
             if isinstance(fate.end, Status):
                 await send_all(sock, _render(self._fates.refuse(request, fate.end), request))
                 continue
             if fate.end is None or fate.is_processed:
-                answer = await self._answers([request])
+                answer = await self._answers(intake, [request])
             if fate.end is not None:
                 reset(sock)
                 raise trio.ClosedResourceError
             await send_all(sock, answer)
 
-    async def _answers(self, requests: Sequence[Request]) -> bytes:
+    async def _answers(self, intake: ApnsIntake, requests: Sequence[Request]) -> bytes:
         """The responses in order; pushes that follow one another are submitted together."""
         responses: list[bytes] = []
         pushes: list[Request] = []
@@ -134,10 +137,10 @@ class Http1Intake:
             if own is None:
                 pushes.append(request)
                 continue
-            responses += map(_render, await self._intake.answer(pushes), pushes)
+            responses += map(_render, await intake.answer(pushes), pushes)
             responses.append(own)
             pushes = []
-        responses += map(_render, await self._intake.answer(pushes), pushes)
+        responses += map(_render, await intake.answer(pushes), pushes)
         return b"".join(responses)
 
     def _own_response(self, request: Request) -> bytes | None:
@@ -171,4 +174,5 @@ def _render(answer: Answer, request: Request) -> bytes:
         close=not request.keep_alive,
         head_only=request.method == b"HEAD",
         retry_after_s=answer.retry_after_s,
+        unique_id=answer.unique_id,
     )

@@ -15,14 +15,14 @@ import trio
 
 from trio_push.errors import ProtocolError
 from trio_push.faults.actions import GoAway, ResetStream, Status, TcpReset, code_of
-from trio_push.intake.apns import Answer, ApnsIntake
+from trio_push.intake.apns import Answer, Profile
 from trio_push.intake.faults import Fate, Fates
 from trio_push.intake.http1 import EVENTS, PREFLIGHT_HEADERS
 from trio_push.patience import Patience
-from trio_push.sockets import WOULD_BLOCK, receive_some, reset, stop_reading
-from trio_push.wire.apns import MAX_PAYLOAD_BYTES
+from trio_push.sockets import WOULD_BLOCK, peer_certificate, receive_some, reset, stop_reading
 from trio_push.wire.apns_response import http2_headers
-from trio_push.wire.http2 import H2Session
+from trio_push.wire.apns_strict_topics import MAX_VOIP_PAYLOAD_BYTES
+from trio_push.wire.http2 import MAX_STREAMS, H2Session
 from trio_push.wire.http2_events import Event, Headers, Request, Reset, Writable
 from trio_push.wire.page import Pages, find_page
 from trio_push.wire.query import split_target
@@ -51,14 +51,14 @@ class Http2Intake:
 
     def __init__(
         self,
-        intake: ApnsIntake,
+        profile: Profile,
         pages: Sequence[Pages],
         fates: Fates,
         *,
         head_timeout_s: float,
         idle_timeout_s: float,
     ) -> None:
-        self.intake = intake
+        self.profile = profile
         self.pages = pages
         self.fates = fates
         self.head_timeout_s = head_timeout_s
@@ -92,7 +92,10 @@ class Http2Connection:
         self.sock = sock
         self._patience = patience
         self._admit = admit
-        self.session = H2Session(max_body_bytes=MAX_PAYLOAD_BYTES)
+        self._intake = owner.profile.connect(peer_certificate(sock), is_http2=True)
+        #: the limit on streams as far as the profile has set it
+        self._streams = owner.profile.first_streams
+        self.session = H2Session(max_body_bytes=MAX_VOIP_PAYLOAD_BYTES, max_streams=self._streams)
         #: what the socket has not taken yet
         self._out = b""
         self._nursery: trio.Nursery | None = None
@@ -111,6 +114,7 @@ class Http2Connection:
         async with trio.open_nursery() as self._nursery:
             try:
                 self._out += self.session.initiate()
+                self._limit(self._intake.max_streams)
                 await self._read(data)
                 if self._announced is not None:
                     self.goaway(self._announced)
@@ -193,12 +197,30 @@ class Http2Connection:
             await self._serve(pushes)
 
     async def _serve(self, pushes: Sequence[Request]) -> None:
-        answers = await self._owner.intake.answer(pushes)
-        for request, answer in zip(pushes, answers, strict=True):
+        answers = await self._intake.answer(pushes)
+        streams = self._intake.max_streams
+        if streams < self._streams:
+            # First, so that who has read the refusal knows what comes with it.
+            self._limit(streams)
+        for request, answer in zip(pushes, answers, strict=False):
             self._respond(request, answer)
+        for request in pushes[len(answers) :]:
+            self.session.refuse(request.stream_id)
+        if streams != self._streams:
+            # Last, as aioapns miscounts its free streams when it hears of more during a push.
+            self._limit(streams)
+
+    def _limit(self, streams: int) -> None:
+        self._streams = streams
+        self.session.limit_streams(streams)
 
     def _respond(self, request: Request, answer: Answer) -> None:
-        headers = http2_headers(answer.status, answer.apns_id, retry_after_s=answer.retry_after_s)
+        headers = http2_headers(
+            answer.status,
+            answer.apns_id,
+            retry_after_s=answer.retry_after_s,
+            unique_id=answer.unique_id,
+        )
         self.session.respond(request.stream_id, answer.status, headers, answer.body)
 
     def _answer(self, request: Request) -> bool:
@@ -213,6 +235,8 @@ class Http2Connection:
             device = self._admit(self, request)
             if device is not None:
                 self._devices[request.stream_id] = device
+                # A page may have more to ask over the connection that its events come by.
+                self._limit(MAX_STREAMS)
             return True
         page = find_page(self._owner.pages, request)
         if page is None:
@@ -273,7 +297,7 @@ class Http2Connection:
         if given_up.cancelled_caught or not self.session.is_open(request.stream_id):
             return  # nobody waits for an answer any more
         if fate.is_processed:
-            await self._owner.intake.answer([request])
+            await self._intake.answer([request])
         if self._strike(request, fate):
             await self._serve([request])
         self.flush()

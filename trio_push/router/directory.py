@@ -55,6 +55,10 @@ class Directory:
         if self._unregistered and token in self._unregistered:
             raise Refusal(UNREGISTERED, timestamp_ms=self._unregistered[token])
 
+    def unregistered_at_ms(self, token: str) -> int | None:
+        """Since when the token is unregistered, in epoch milliseconds; None: it is not."""
+        return self._unregistered.get(token)
+
     def unregister(self, token: str, at_epoch_ms: int) -> int:
         """Returns the time that counts: the first one."""
         return self._unregistered.setdefault(token, at_epoch_ms)

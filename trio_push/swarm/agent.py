@@ -16,7 +16,7 @@ from typing import NoReturn
 
 import trio
 
-from trio_push.config import Address
+from trio_push.address import Address
 from trio_push.errors import ConfigError
 from trio_push.settings import setting, validate
 from trio_push.sockets import listen

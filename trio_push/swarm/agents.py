@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import trio
 
-from trio_push.config import Address
+from trio_push.address import Address
 from trio_push.errors import Unreachable
 from trio_push.swarm.agent_handshake import Welcome, introduce
 from trio_push.swarm.worker_processes import Link

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from trio_push.config import HOURS, MINUTES, SECONDS, Address, check_api_key
+from trio_push.address import Address
+from trio_push.config import HOURS, MINUTES, SECONDS, check_api_key
 from trio_push.errors import ConfigError
 from trio_push.settings import setting, validate
 from trio_push.swarm.limits import MAX_WORKERS

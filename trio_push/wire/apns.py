@@ -53,7 +53,8 @@ _HEADERS: Final = frozenset(
     ]
 )
 _PRIORITIES: Final = {None: 10, b"": 10, b"10": 10, b"5": 5, b"1": 1}
-_is_uuid: Final = re.compile(
+#: an apns-id
+is_uuid: Final = re.compile(
     rb"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
 ).fullmatch
 
@@ -95,9 +96,9 @@ def read_push(
     which carries that id too (a bad one is not echoed: then it is a new one).
     """
     fields = dict(headers)
-    repeated = set() if len(fields) == len(headers) else _repeated(headers)
+    repeated = set() if len(fields) == len(headers) else repeated_in(headers, _HEADERS)
     given_id = fields.get(b"apns-id")
-    bad_id = given_id and not _is_uuid(given_id)
+    bad_id = given_id and not is_uuid(given_id)
     if given_id and not bad_id and b"apns-id" not in repeated:
         apns_id = given_id.decode("ascii")
     else:
@@ -115,9 +116,9 @@ def read_push(
         raise PushRefused.of(refusal, apns_id) from None
 
 
-def _repeated(headers: Headers) -> set[bytes]:
-    """Which of Apple's headers are there more than once."""
-    counts = Counter(name for name, _ in headers if name in _HEADERS)
+def repeated_in(headers: Headers, names: frozenset[bytes]) -> set[bytes]:
+    """Which of the names are there more than once."""
+    counts = Counter(name for name, _ in headers if name in names)
     return {name for name, count in counts.items() if count > 1}
 
 

@@ -50,14 +50,17 @@ def http1_response(
     close: bool = False,
     head_only: bool = False,
     retry_after_s: int | None = None,
+    unique_id: bytes | None = None,
 ) -> bytes:
     """A whole response; `close` announces that the connection ends with it.
 
     `head_only` leaves the body out but tells its length: the answer to HEAD.
     """
-    if status == 200 and not body and not close:
+    if status == 200 and not body and not close and unique_id is None:
         return b"HTTP/1.1 200 OK\r\napns-id: " + apns_id + b"\r\nContent-Length: 0\r\n\r\n"
     head = [_STATUS_LINES[status], b"apns-id: ", apns_id, b"\r\n"]
+    if unique_id is not None:
+        head += (b"apns-unique-id: ", unique_id, b"\r\n")
     for name, value in _refusal_headers(status, retry_after_s):
         head += (name.title(), b": ", value, b"\r\n")
     if close:
@@ -69,12 +72,19 @@ def http1_response(
 
 
 def http2_headers(
-    status: int, apns_id: bytes, *, retry_after_s: int | None = None
+    status: int,
+    apns_id: bytes,
+    *,
+    retry_after_s: int | None = None,
+    unique_id: bytes | None = None,
 ) -> list[tuple[bytes, bytes]]:
     """What follows `:status`."""
-    if status == 200:
-        return [(b"apns-id", apns_id)]
-    return [(b"apns-id", apns_id), *_refusal_headers(status, retry_after_s)]
+    headers = [(b"apns-id", apns_id)]
+    if unique_id is not None:
+        headers.append((b"apns-unique-id", unique_id))
+    if status != 200:
+        headers += _refusal_headers(status, retry_after_s)
+    return headers
 
 
 def _refusal_headers(status: int, retry_after_s: int | None) -> list[tuple[bytes, bytes]]:

@@ -70,6 +70,8 @@ class ServerConnection(H2Connection):
                 SettingCodes.MAX_HEADER_LIST_SIZE: MAX_HEADER_LIST_BYTES,
             },
         )
+        # Apple's servers do not mention it, and what h2 says of it is the standard's default.
+        del self.local_settings[SettingCodes.ENABLE_CONNECT_PROTOCOL]
         self.decoder.max_header_list_size = HEADER_LIST_TOLERANCE_BYTES
         self._sweep_above = CLOSED_STREAMS_SLACK
 

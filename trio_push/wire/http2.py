@@ -74,6 +74,11 @@ class H2Session:
         self._window_changed = False
         self._last_stream_id = 0
         self._calm = Calm()
+        #: SETTINGS frames of ours, and how many of them the peer has acknowledged
+        self._settings_sent = 1
+        self._settings_acked = 0
+        #: the one of them from which on the peer knows of the limit on streams
+        self._limit_known_from = 0
         self._leaving = False
         self._broken = False
 
@@ -191,12 +196,6 @@ class H2Session:
             self._blocked.discard(stream_id)
             self._reset(stream_id, ErrorCodes(code))
 
-    def limit_streams(self, max_streams: int) -> None:
-        """Change the limit on streams; those beyond it are refused from now on."""
-        if max_streams != self._max_streams and not self._broken:
-            self._max_streams = max_streams
-            self._h2.update_settings({SettingCodes.MAX_CONCURRENT_STREAMS: max_streams})
-
     def is_open(self, stream_id: int) -> bool:
         """Whether a stream is there and not answered."""
         return stream_id in self._streams
@@ -208,11 +207,28 @@ class H2Session:
             last_stream_id=last_stream_id,
         )
 
+    def refuse(self, stream_id: int) -> None:
+        """Tell the peer that a request was not looked at, and may be sent again."""
+        self.reset(stream_id, ErrorCodes.REFUSED_STREAM)
+
+    def limit_streams(self, max_streams: int) -> None:
+        """Set how many streams the peer may have, and tell it; those that are open stay.
+
+        When they are fewer than before, what it has sent without knowing so is refused.
+        """
+        if max_streams != self._max_streams and not self._broken:
+            self._settings_sent += 1
+            if max_streams < self._max_streams:
+                self._limit_known_from = self._settings_sent
+            self._max_streams = max_streams
+            self._h2.update_settings({SettingCodes.MAX_CONCURRENT_STREAMS: max_streams})
+
     # What comes in.
 
     def _on_request(self, event: h2.events.RequestReceived, events: list[Event]) -> None:
         stream_id = event.stream_id
-        if self._leaving or len(self._streams) >= self._max_streams:
+        unaware = self._settings_acked < self._limit_known_from
+        if self._leaving or unaware or len(self._streams) >= self._max_streams:
             self._calm.disturb()
             self._reset(stream_id, ErrorCodes.REFUSED_STREAM)
             return
@@ -257,6 +273,12 @@ class H2Session:
     def _on_goaway(self, event: h2.events.ConnectionTerminated, events: list[Event]) -> None:
         events.append(Leaving())
 
+    def _on_ack(self, event: h2.events.SettingsAcknowledged, events: list[Event]) -> None:
+        if self._settings_acked < self._settings_sent:
+            self._settings_acked += 1
+        else:
+            self._calm.disturb()
+
     def _on_chatter(self, event: h2.events.Event, events: list[Event]) -> None:
         self._calm.disturb()
 
@@ -268,7 +290,7 @@ class H2Session:
         h2.events.WindowUpdated: _on_window,
         h2.events.RemoteSettingsChanged: _on_settings,
         h2.events.ConnectionTerminated: _on_goaway,
-        h2.events.SettingsAcknowledged: _on_chatter,
+        h2.events.SettingsAcknowledged: _on_ack,
         h2.events.PingReceived: _on_chatter,
         h2.events.PingAckReceived: _on_chatter,
         h2.events.UnknownFrameReceived: _on_chatter,

@@ -2,7 +2,8 @@
 
 The names are Apple's ("Handling notification responses from APNs"), but for those of access
 tokens: Apple tells nobody how its devices prove who they are. One table, so that the wire, the API
-and the documentation can only agree.
+and the documentation can only agree. What causes a reason under the strict profile, and in which
+order, is told by the rules of that profile.
 """
 
 from __future__ import annotations
@@ -53,6 +54,39 @@ PAYLOAD_TOO_LARGE: Final = Reason("PayloadTooLarge", 413, "the body is over 4096
 INTERNAL_SERVER_ERROR: Final = Reason("InternalServerError", 500, "a fault of this server, logged")
 SERVICE_UNAVAILABLE: Final = Reason("ServiceUnavailable", 503, "a limit of this server is reached")
 SHUTDOWN: Final = Reason("Shutdown", 503, "the server is shutting down")
+
+# Those that the strict profile alone gives.
+
+BAD_TOPIC: Final = Reason("BadTopic", 400, "apns-topic cannot be a topic")
+DEVICE_TOKEN_NOT_FOR_TOPIC: Final = Reason(
+    "DeviceTokenNotForTopic", 400, "the device token is for another topic"
+)
+MISSING_TOPIC: Final = Reason("MissingTopic", 400, "no apns-topic is given")
+TOPIC_DISALLOWED: Final = Reason(
+    "TopicDisallowed", 400, "the provider's key or certificate is for other topics"
+)
+BAD_CERTIFICATE: Final = Reason(
+    "BadCertificate", 403, "the provider's certificate is no push certificate, or was revoked"
+)
+BAD_CERTIFICATE_ENVIRONMENT: Final = Reason(
+    "BadCertificateEnvironment", 403, "the provider's certificate is for the other environment"
+)
+EXPIRED_PROVIDER_TOKEN: Final = Reason(
+    "ExpiredProviderToken", 403, "the provider's token is more than an hour old"
+)
+UNRELATED_KEY_ID: Final = Reason(
+    "UnrelatedKeyIdInToken", 403, "the provider's token is of another key than the connection's"
+)
+BAD_ENVIRONMENT_KEY_ID: Final = Reason(
+    "BadEnvironmentKeyIdInToken", 403, "the provider's key is for the other environment"
+)
+EXPIRED_TOKEN: Final = Reason("ExpiredToken", 410, "the device token has expired")
+TOO_MANY_TOKEN_UPDATES: Final = Reason(
+    "TooManyProviderTokenUpdates", 429, "the provider's token is changed within 20 minutes"
+)
+TOO_MANY_REQUESTS: Final = Reason(
+    "TooManyRequests", 429, "too many pushes in a row to one device token"
+)
 
 REASONS: Final = {
     reason.name: reason for reason in list(globals().values()) if isinstance(reason, Reason)

@@ -66,10 +66,17 @@ async def test_acks():
 
 @pytest.mark.needs("h2load")
 async def test_intake():
-    report = await intake.run(1, BARE)
+    report = await intake.run(1, "mdm", BARE)
     assert list(report.measured.samples) == ["HTTP/2, bare h2", "HTTP/1.1, bare httptools"]
     assert report.measured.figure("HTTP/2, bare h2", "pushes_per_s") > 10
     assert report.measured.figure("HTTP/1.1, bare httptools", "ratio") == 1.0
+
+
+@pytest.mark.needs("h2load")
+async def test_intake_by_all_of_apples_rules():
+    report = await intake.run(1, "strict", Plan(1))
+    assert report.measured.figure("HTTP/2, trio-push, strict", "pushes_per_s") > 10
+    assert report.measured.figure("HTTP/2, bare h2", "ratio") == 1.0
 
 
 async def test_delay(monkeypatch):
