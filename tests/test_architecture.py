@@ -40,7 +40,6 @@ SANS_IO = (
     "trio_push.swarm.books",
     "trio_push.swarm.connections",
     "trio_push.swarm.histogram",
-    "trio_push.swarm.http_response",
     "trio_push.swarm.position",
     "trio_push.swarm.read_marks",
     "trio_push.swarm.reconnect",
