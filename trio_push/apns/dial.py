@@ -129,7 +129,8 @@ def _why(exc: BaseException) -> str:
     if isinstance(exc, ssl.SSLError):
         return exc.reason or "TLS failed"
     if isinstance(exc, OSError) and exc.strerror:
-        return exc.strerror
+        # "Error connecting to (…): Connection refused": the URL says where to
+        return exc.strerror.rpartition(": ")[2]
     return str(exc) or type(exc).__name__
 
 

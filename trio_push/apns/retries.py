@@ -71,12 +71,13 @@ class Retries:
                 return None
             if attempts == 1:
                 return 0.0
-            return _spread(min(_UNSENT_FIRST_S * 2.0 ** (attempts - 2), _UNSENT_LONGEST_S), chance)
+            return _pause_s(_UNSENT_FIRST_S, attempts - 2, _UNSENT_LONGEST_S, chance)
         if attempts > self.most:
             return None
-        delay_s = _spread(min(self.first_s * 2.0 ** (attempts - 1), self.longest_s), chance)
+        delay_s = _pause_s(self.first_s, attempts - 1, self.longest_s, chance)
         return max(delay_s, fate.retry_after_s or 0.0)
 
 
-def _spread(delay_s: float, chance: float) -> float:
-    return delay_s * (0.5 + chance / 2)
+def _pause_s(first_s: float, doublings: int, longest_s: float, chance: float) -> float:
+    # beyond 64 the float would overflow before the limit is applied
+    return min(first_s * 2.0 ** min(doublings, 64), longest_s) * (0.5 + chance / 2)
