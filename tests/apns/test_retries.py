@@ -66,4 +66,5 @@ def test_an_evaluator_decides_but_not_about_what_is_permanent() -> None:
 
 def test_no_retries() -> None:
     assert Retries(most=0).delay_s(refused(503), 1, 1.0) is None
-    assert Retries(most=0).delay_s(UNSENT, 1, 1.0) is None
+    assert Retries(most=0).delay_s(UNSENT, 1, 1.0) == 0.0
+    assert Retries(evaluate=lambda fate: False).delay_s(UNSENT, 1, 1.0) is None

@@ -35,7 +35,8 @@ class Options:
     first_backoff_s: float = 0.1
     longest_backoff_s: float = 60.0
     jitter: float = 0.5
-    #: how long the host may be out of reach before the client gives up
+    #: how long the host may be out of reach before the client gives up; one that never was in
+    #: reach is given up at once, unless this is infinity
     patience_s: float = math.inf
     #: time that the host has for an answer
     answer_s: float = 30.0

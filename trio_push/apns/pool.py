@@ -6,6 +6,7 @@ back-off.
 
 from __future__ import annotations
 
+import math
 import random
 from collections import deque
 from collections.abc import Callable
@@ -216,6 +217,7 @@ class Pool:
         self._backoff.fail(now, random.random())
         if self._failing_since is None:
             self._failing_since = now
-        failed_for_s = now - self._failing_since
-        if failed_for_s >= self._options.patience_s and not self.open and not self._over:
+        patience_s = self._options.patience_s
+        has_waited = now - self._failing_since >= patience_s or not self.dialed
+        if has_waited and patience_s < math.inf and not self.open and not self._over:
             self._lost_patience(exc)

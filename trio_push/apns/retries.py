@@ -48,9 +48,9 @@ def is_safe(fate: Fate) -> bool:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Retries:
-    """The policy. After a refusal the delay doubles from `first_s`; a Retry-After is the least.
+    """A refusal is tried again `most` times, after a delay that doubles from `first_s`.
 
-    Apple asks for 15 minutes after a 5xx: a provider in service sets `first_s` accordingly.
+    A Retry-After is the least. What the host did not look at is sent again in any case. Apple asks for 15 minutes after a 5xx: a provider in service sets `first_s` accordingly.
     """
 
     most: int = 3
@@ -64,7 +64,7 @@ class Retries:
         `chance` is in [0, 1): half of a delay is random, so that what failed together does not
         come back together.
         """
-        if is_permanent(fate) or not self.evaluate(fate) or not self.most:
+        if is_permanent(fate) or not self.evaluate(fate):
             return None
         if fate.outcome is Outcome.UNSENT:
             if attempts > UNSENT_RETRIES:
