@@ -50,7 +50,8 @@ def is_safe(fate: Fate) -> bool:
 class Retries:
     """A refusal is tried again `most` times, after a delay that doubles from `first_s`.
 
-    A Retry-After is the least. What the host did not look at is sent again in any case. Apple asks for 15 minutes after a 5xx: a provider in service sets `first_s` accordingly.
+    A Retry-After is the least. What the host did not look at is sent again in any case. Apple
+    asks for 15 minutes after a 5xx: a provider in service sets `first_s` accordingly.
     """
 
     most: int = 3
