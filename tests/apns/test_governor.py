@@ -16,7 +16,8 @@ class Look(NamedTuple):
     waits: bool = False
     output_waits: bool = False
     share: float = 0.0
-    dialing: int = 0
+    #: of the connections that are wanted, how many are not open (yet)
+    missing: int = 0
 
 
 BLOCKED = Look(waits=True, share=1.0)
@@ -27,22 +28,21 @@ IDLE = Look()
 
 
 def wanted(scaling: Scaling, looks: list[Look], connections: int = 1) -> list[int]:
-    """The target at each look, one a second; what is wanted is there at the next look."""
+    """The target at each look, one a second; what is wanted is there at the next."""
     governor = Governor(scaling)
+    governor.wanted = connections
     targets = []
     for second, look in enumerate(looks):
-        capacity = 10 * connections
+        there = governor.wanted - look.missing
+        capacity = 10 * there
         load = Load(
-            connections=connections,
-            dialing=look.dialing,
+            connections=there,
             input_waited=look.waits,
             output_waited=look.output_waits,
             in_flight=round(look.share * capacity),
             capacity=capacity,
         )
-        target = governor.target(load, float(second))
-        targets.append(target)
-        connections = target - look.dialing
+        targets.append(governor.look(load, float(second)))
     return targets
 
 
@@ -64,7 +64,7 @@ SCALING = Scaling(law=Exponential(2), least=1, most=8, sustain_s=2, settle_s=3, 
         # busy is not blocked
         ([BUSY] * 9, [1] * 9),
         # nothing is decided while connections are opened
-        ([BLOCKED, BLOCKED, Look(True, False, 1.0, 1), BLOCKED], [1, 1, 2, 2]),
+        ([BLOCKED, BLOCKED, Look(True, False, 1.0, missing=1), BLOCKED], [1, 1, 1, 2]),
     ],
 )
 def test_growth(looks: list[Look], targets: list[int]) -> None:
@@ -95,10 +95,13 @@ def test_winding_down(looks: list[Look], targets: list[int] | None) -> None:
         assert seen == targets
 
 
-def test_the_least_is_there_at_once() -> None:
-    scaling = Scaling(law=Exponential(2), least=5, most=8)
-    assert wanted(scaling, [IDLE, IDLE], connections=0) == [5, 5]
-    assert wanted(scaling, [BLOCKED], connections=3) == [5]
+def test_the_least_is_wanted_from_the_start() -> None:
+    assert Governor(Scaling(least=5, most=8)).wanted == 5
+
+
+def test_a_connection_that_is_lost_is_wanted_back() -> None:
+    lost = Look(share=1.0, missing=3)
+    assert wanted(SCALING, [IDLE, lost, lost, lost], connections=8) == [8] * 4
 
 
 def test_no_more_than_the_most() -> None:

@@ -15,6 +15,7 @@ import random
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from itertools import count
 from typing import Final
 
 import trio
@@ -151,7 +152,7 @@ class Client:
 
     async def _dispatch(self) -> None:
         """Give each request to a connection, until there are no more and all have a result."""
-        for turn in range(1, 2**63):
+        for turn in count(1):
             await self._pool.wait_room()
             flight = await self._take()
             if flight is None:

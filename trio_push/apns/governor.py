@@ -19,9 +19,8 @@ _FULL: Final = 0.7
 class Load(NamedTuple):
     """What the client saw since it was last asked."""
 
-    #: connections that are open, and those that are being opened
+    #: connections that take pushes
     connections: int
-    dialing: int
     #: at some time a request waited for room
     input_waited: bool
     #: at no time had all results been taken
@@ -32,12 +31,23 @@ class Load(NamedTuple):
 
 
 class Governor:
-    """Holds the target, and since when what has been going on."""
+    """Holds how many connections are `wanted`, and since when what has been going on.
 
-    __slots__ = ("_input_since", "_output_free_since", "_quiet_until", "_roomy_since", "_scaling")
+    One that is lost is wanted back: the number changes by these rules alone.
+    """
+
+    __slots__ = (
+        "_input_since",
+        "_output_free_since",
+        "_quiet_until",
+        "_roomy_since",
+        "_scaling",
+        "wanted",
+    )
 
     def __init__(self, scaling: Scaling) -> None:
         self._scaling = scaling
+        self.wanted = scaling.least
         #: the input has waited in every interval since; None: not in the last one
         self._input_since: float | None = None
         #: the output has not waited since
@@ -46,21 +56,18 @@ class Governor:
         self._roomy_since: float | None = None
         self._quiet_until = float("-inf")
 
-    def target(self, load: Load, now: float) -> int:
-        """How many connections there should be."""
+    def look(self, load: Load, now: float) -> int:
+        """Take in what was seen; how many connections are wanted."""
         scaling = self._scaling
         self._note(load, now)
-        there = load.connections + load.dialing
-        if there < scaling.least:
-            return scaling.least
-        # what is being opened has not shown yet what it is good for
-        if load.dialing or now < self._quiet_until:
-            return there
+        # what is being opened, or was opened just now, has not shown yet what it is good for
+        if load.connections < self.wanted or now < self._quiet_until:
+            return self.wanted
         if self._should_grow(now):
-            return self._change(there, min(scaling.law.up(there), scaling.most), now)
-        if self._roomy_since is not None and now - self._roomy_since >= scaling.idle_s:
-            return self._change(there, max(scaling.law.down(there), scaling.least), now)
-        return there
+            self._change(min(scaling.law.up(self.wanted), scaling.most), now)
+        elif self._roomy_since is not None and now - self._roomy_since >= scaling.idle_s:
+            self._change(max(scaling.law.down(self.wanted), scaling.least), now)
+        return self.wanted
 
     def _note(self, load: Load, now: float) -> None:
         """Keep since when each of the three has been so without a break."""
@@ -77,16 +84,16 @@ class Governor:
         )
 
     def _would_fewer_do(self, load: Load) -> bool:
-        fewer = max(self._scaling.law.down(load.connections), self._scaling.least)
+        fewer = max(self._scaling.law.down(self.wanted), self._scaling.least)
         if load.input_waited or fewer >= load.connections:
             return False
         return load.in_flight <= _FULL * load.capacity * fewer / load.connections
 
-    def _change(self, there: int, wanted: int, now: float) -> int:
-        if wanted != there:
+    def _change(self, wanted: int, now: float) -> None:
+        if wanted != self.wanted:
+            self.wanted = wanted
             self._quiet_until = now + self._scaling.settle_s
             self._roomy_since = self._input_since = None
-        return wanted
 
 
 def _since(since: float | None, is_so: bool, now: float) -> float | None:

@@ -161,14 +161,13 @@ class Pool:
         self._note_input()
         load = Load(
             connections=len(there),
-            dialing=self.dialing,
             input_waited=self._input_waited,
             output_waited=self._output_waited(),
             in_flight=sum(connection.in_flight for connection in there),
             capacity=sum(connection.capacity for connection in there),
         )
         self._input_waited = False
-        change = self._governor.target(load, now) - len(there) - self.dialing
+        change = self._governor.look(load, now) - len(there) - self.dialing
         if now >= self._backoff.ready_at:
             for _ in range(change):
                 self.dialing += 1
