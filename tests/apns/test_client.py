@@ -814,3 +814,25 @@ class TestAuthorization:
             await client.requests.send(requests(1)[0])
             await client.results.receive()
         assert host.pushes[0].headers["authorization"] == "1700000000"
+
+
+async def test_what_was_not_written_yet_is_sent_elsewhere(
+    autojump_clock: MockClock, host: FakeHost
+) -> None:
+    """A host that reads nothing more, and then breaks: what it cannot have seen is no loss."""
+    first, *others = requests(5)
+    async with opened(host) as client:
+        await wait_all_tasks_blocked()
+        stream = client._pool.connections[0]._stream
+        assert isinstance(stream, trio.StapledStream)
+        stream.send_stream.send_all_hook = trio.Event().wait  # type: ignore[attr-defined]
+        await client.requests.send(first)
+        await wait_all_tasks_blocked()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(feed, client, others)
+            await wait_all_tasks_blocked()
+            host.connections[0].cut()
+            results = {result.request: result async for result in client.results}
+    assert results[first].outcome is Outcome.UNANSWERED, "it was being written"
+    assert {results[each].outcome for each in others} == {Outcome.ACCEPTED}
+    assert len(host.connections) == 2

@@ -8,6 +8,7 @@ stream's place is free again when its result has been taken.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 import trio
@@ -37,7 +38,9 @@ class Connection:
         self._session = session
         self._took = took
         self._has_room = has_room
+        #: what was started and not written yet, and whose it is
         self._queue = bytearray()
+        self._unwritten: list[Flight] = []
         self._to_write = trio.Event()
         self._scope = trio.CancelScope()
         self._reading = trio.CancelScope()
@@ -82,6 +85,7 @@ class Connection:
         self._session.start(flight, authorization)
         data = self._session.data_to_send()
         self._queue += data
+        self._unwritten.append(flight)
         return len(data)
 
     def flush(self) -> None:
@@ -98,7 +102,7 @@ class Connection:
         self.flush()
 
     def cut(self, why: str) -> None:
-        """End at once: what is in flight is unanswered."""
+        """End at once: what is in flight is unanswered, or unsent if it was not written yet."""
         self.why = self.why or why
         self._session.closing = True
         self._scope.cancel()
@@ -142,7 +146,8 @@ class Connection:
         finally:
             self._session.closing = True
             self._abandon()
-            with trio.move_on_after(_CLOSE_S, shield=True):
+            # closed it is, also when the peer no longer hears of it
+            with trio.move_on_after(_CLOSE_S, shield=True), suppress(trio.BrokenResourceError):
                 await self._stream.aclose()
 
     async def _write(self) -> None:
@@ -151,6 +156,7 @@ class Connection:
             self._to_write = trio.Event()
             while data := bytes(self._queue) + session.data_to_send():
                 self._queue.clear()
+                self._unwritten.clear()
                 await self._stream.send_all(data)
             if self._over:
                 return
@@ -174,8 +180,9 @@ class Connection:
 
     def _abandon(self) -> None:
         why = self.why or self._session.farewell or "the connection was closed"
+        unwritten = set(self._unwritten)
         fates = [
-            Fate(flight, Outcome.UNANSWERED, reason=why)
+            Fate(flight, Outcome.UNSENT if flight in unwritten else Outcome.UNANSWERED, reason=why)
             for flight in self._session.flights.values()
         ]
         self._session.flights.clear()
