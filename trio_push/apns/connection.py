@@ -175,7 +175,11 @@ class Connection:
                 self._pinged = False
                 if fates := session.receive(data):
                     self._took(self, fates)
-                self.flush()
+                # Pushes that were started are not written just because an answer came: whoever
+                # starts them says when, and what is written together is cheaper.
+                if (reply := session.data_to_send()) or session.closing:
+                    self._queue += reply
+                    self.flush()
                 self._has_room(self)
 
     def _abandon(self) -> None:
