@@ -24,10 +24,23 @@ from trio_push.apns import (
     ProviderToken,
     Request,
     Result,
+    Retries,
     Scaling,
     client_context,
     open_client,
 )
+from trio_push.faults import Match, Rule
+from trio_push.faults.actions import (
+    Action,
+    Delay,
+    GoAway,
+    MaxStreams,
+    RefuseConnection,
+    ResetStream,
+    Status,
+    TcpReset,
+)
+from trio_push.faults.latency import Uniform
 
 
 def push_all(url: str, wanted: list[Request], **options: Any) -> list[Result]:
@@ -179,6 +192,65 @@ def with_patience(main: Callable[[], Any]) -> None:
             await main()
 
     trio.run(bounded)
+
+
+#: faults → the outcomes that they leave, besides accepted
+FAULTS: list[tuple[list[tuple[Action, dict[str, Any]]], set[str]]] = [
+    ([(ResetStream(code="REFUSED_STREAM"), {"share": 0.2})], set()),
+    ([(GoAway(last_stream="before"), {"share": 0.02})], set()),
+    ([(GoAway(last_stream="at"), {"share": 0.02})], set()),
+    ([(GoAway(last_stream="after"), {"share": 0.02})], set()),
+    ([(Status(reason="TooManyRequests", status=429), {"share": 0.2})], set()),
+    ([(Status(reason="Unregistered", status=410), {"share": 0.2})], {"refused"}),
+    ([(ResetStream(), {"share": 0.05})], {"unanswered"}),
+    ([(ResetStream(processed=True), {"share": 0.05})], {"unanswered"}),
+    ([(TcpReset(), {"share": 0.01})], {"unanswered"}),
+    ([(TcpReset(processed=True), {"share": 0.01})], {"unanswered"}),
+    ([(RefuseConnection(), {"first": 3})], set()),
+    (
+        [
+            (Delay(latency=Uniform(low_s=0, high_s=0.1)), {}),
+            (MaxStreams(streams=1), {"share": 0.02}),
+            (MaxStreams(streams=50), {"share": 0.05}),
+        ],
+        set(),
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("faults", "left"),
+    FAULTS,
+    ids=lambda value: type(value[0][0]).__name__ if isinstance(value, list) else "",
+)
+def test_faults_lose_nothing_and_send_nothing_twice(
+    launch: Callable[..., Running],
+    faults: list[tuple[Action, dict[str, Any]]],
+    left: set[str],
+) -> None:
+    """The host's books bear out what the client says of each push."""
+    server = launch()
+    rules = [
+        Rule(name=f"r{n}", match=Match(**match), action=action)
+        for n, (action, match) in enumerate(faults)
+    ]
+    server.call(lambda: server.node.faults.add(rules, trio.current_time()))
+    wanted = [Request(token=f"{n:04x}", payload=b"{}") for n in range(500)]
+    results = push_all(
+        server.plain,
+        wanted,
+        retries=Retries(most=10, first_s=0.05),
+        max_streams=20,
+        first_backoff_s=0.01,
+        longest_backoff_s=0.1,
+    )
+    told = Counter(result.request for result in results)
+    assert set(told) == set(wanted)
+    assert set(told.values()) == {1}
+    outcomes = Counter(result.outcome.value for result in results)
+    assert set(outcomes) <= {"accepted"} | left
+    taken = server.books()["accepted"]
+    assert outcomes["accepted"] <= taken <= outcomes["accepted"] + outcomes["unanswered"]
 
 
 def _until_accepting(port: int) -> None:
