@@ -33,6 +33,7 @@ from loadtest.scenarios import (
     fanout,
     idle,
     intake,
+    provider,
     resume,
     scale,
     simulate,
@@ -275,6 +276,20 @@ def _simulate(
         return simulate.run(devices, devices_per_node, entries, primaries, seed)
 
     return _report(scenario, Common(json=json))
+
+
+@app.command(name="provider")
+def _provider(
+    *,
+    seconds: Annotated[int, _some("Time to push with each client for.")] = 5,
+    plot: Annotated[
+        Path | None, Parameter(help="SVG file to draw into how the client scales itself.")
+    ] = None,
+    rounds: Rounds = 3,
+    common: Common = _COMMON,
+) -> int:
+    """How many pushes per second the provider client sends, beside other clients."""
+    return _report(lambda: provider.run(seconds, plot, common.plan(rounds)), common)
 
 
 def _report(scenario: Scenario, common: Common) -> int:

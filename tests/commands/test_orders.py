@@ -12,13 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trio_push.apns import Outcome, Request, Result
 from trio_push.commands.orders import (
     Answer,
     Order,
     api_answer,
     api_request,
     apns_answer,
-    apns_request,
+    apns_push,
     order_of_line,
     payload_of_text,
 )
@@ -96,7 +97,7 @@ def test_a_payload_as_typed(text: str, payload: str) -> None:
 @given(st.text())
 def test_a_device_gets_the_text_that_was_typed(text: str) -> None:
     order = Order(token="ab", payload=payload_of_text(text))
-    content = apns_request(CLIENT, "http://h", order, NOW).content.decode()
+    content = apns_push(order, NOW).payload.decode()
     assert content == text or json.loads(text) in (content, json.loads(content or "null"))
 
 
@@ -104,15 +105,14 @@ def test_a_device_gets_the_text_that_was_typed(text: str) -> None:
     ("order", "expiration"),
     [
         (Order(token="ab"), None),
-        (Order(token="ab", ttl_s=0), "0"),
-        (Order(token="ab", ttl_s=60), "1700000060"),
-        (Order(token="ab", expiration=5), "5"),
-        (Order(token="ab", expiration=0), "0"),
+        (Order(token="ab", ttl_s=0), 0),
+        (Order(token="ab", ttl_s=60), 1700000060),
+        (Order(token="ab", expiration=5), 5),
+        (Order(token="ab", expiration=0), 0),
     ],
 )
-def test_the_expiration_for_apns(order: Order, expiration: str | None) -> None:
-    request = apns_request(CLIENT, "http://h", order, NOW)
-    assert request.headers.get("apns-expiration") == expiration
+def test_the_expiration_for_apns(order: Order, expiration: int | None) -> None:
+    assert apns_push(order, NOW).expiration == expiration
 
 
 @pytest.mark.parametrize(
@@ -140,25 +140,46 @@ def test_the_time_to_live_for_the_api(order: Order, ttl_s: float) -> None:
 )
 def test_what_apns_does_not_know(order: Order) -> None:
     with pytest.raises(ConfigError, match="add --via api"):
-        apns_request(CLIENT, "http://h", order, NOW)
+        apns_push(order, NOW)
 
 
 @pytest.mark.parametrize(
-    ("status", "headers", "body", "answer"),
+    ("fields", "answer"),
     [
-        (200, {"apns-id": "i"}, b"", Answer("ab", "i", 200, "accepted")),
-        (200, {}, b"", Answer("ab", None, 200, "accepted")),
-        (400, {}, b'{"reason":"X"}', Answer("ab", None, 400, "refused", "X")),
-        (502, {}, b"<html>", Answer("ab", None, 502, "refused", "Bad Gateway")),
-        (502, {}, b"[]", Answer("ab", None, 502, "refused", "Bad Gateway")),
-        (204, {}, b"", Answer("ab", None, 204, "refused", "No Content")),
+        ({"outcome": Outcome.ACCEPTED, "status": 200, "id": "i"}, ("ab", "i", 200, "accepted")),
+        ({"outcome": Outcome.ACCEPTED, "status": 200}, ("ab", "mine", 200, "accepted")),
+        (
+            {"outcome": Outcome.REFUSED, "status": 410, "reason": "X", "timestamp_ms": 7},
+            ("ab", "mine", 410, "refused", "X", 7),
+        ),
+        (
+            {"outcome": Outcome.UNANSWERED, "reason": "cut", "attempts": 2},
+            ("ab", "mine", 0, "unanswered", "cut", None, 2),
+        ),
+        (
+            {"outcome": Outcome.UNSENT, "reason": "r", "attempts": 0},
+            ("ab", "mine", 0, "unsent", "r", None, 0),
+        ),
     ],
 )
-def test_answers_to_a_provider(
-    status: int, headers: dict[str, str], body: bytes, answer: Answer
-) -> None:
-    response = httpx.Response(status, headers=headers, content=body)
-    assert apns_answer(Order(token="ab"), response) == answer
+def test_answers_to_a_provider(fields: dict[str, Any], answer: tuple[Any, ...]) -> None:
+    request = Request(token="ab", payload=b"", id="mine")
+    result = Result(request=request, **({"attempts": 1} | fields))
+    assert apns_answer(result) == Answer(*answer)
+    assert apns_answer(result).is_accepted == result.is_accepted
+
+
+def test_the_push_type_is_for_apns_alone() -> None:
+    order = Order(token="ab", push_type="mdm")
+    assert apns_push(order, NOW).push_type == "mdm"
+    with pytest.raises(ConfigError, match="--push-type is nothing that the API knows"):
+        api_request(CLIENT, "http://h", order, NOW)
+
+
+@pytest.mark.parametrize("fields", [{"token": "a b"}, {"token": "ab", "topic": "a\nb"}])
+def test_what_no_request_can_carry(fields: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"not a push: .* cannot stand in a"):
+        apns_push(Order(**fields), NOW)
 
 
 @pytest.mark.parametrize(

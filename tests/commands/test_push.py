@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import re
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.commands.conftest import FakeServer, Reply, Seen, json_reply
 from trio_push.commands.orders import Answer
-from trio_push.commands.push import PushSettings, Report, run
+from trio_push.commands.push import PushSettings, run
+from trio_push.commands.push_report import Report
 from trio_push.errors import ConfigError, Unreachable
 
 DEAD = "dead00"
@@ -245,6 +252,12 @@ async def test_what_cannot_be_asked(
         ({"ttl_s": 1, "expiration": 1}, "leave one out"),
         ({"file": "f", "id": "i"}, "leave out --file"),
         ({"file": "f", "broadcast": True}, "leave out --file"),
+        ({"apns": "http://a", "via": "api"}, "leave one out"),
+        ({"key": "f", "key_id": "i"}, "belong together"),
+        ({"team_id": "t"}, "belong together"),
+        ({"key": "f", "key_id": "i", "team_id": "t", "api_key": "k" * 16}, "leave one out"),
+        ({"cert_key": "f"}, "give that too"),
+        ({"rate": 0.0}, "--rate 0 would send nothing"),
     ],
 )
 def test_settings_that_contradict_each_other(given: dict[str, Any], problem: str) -> None:
@@ -293,3 +306,98 @@ async def test_without_a_key_none_is_shown(server: FakeServer) -> None:
     server.answer = apns
     await run(settings(server), "c0ffee")
     assert "authorization" not in server.seen[-1].headers
+
+
+async def test_to_any_host_that_speaks_apns(
+    server: FakeServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.answer = apns
+    assert await run(PushSettings(apns=server.url, push_type="alert", json=True), DEAD) == 1
+    (request,) = server.seen
+    assert (request.http_version, request.headers["apns-push-type"]) == ("2", "alert")
+    assert json.loads(capsys.readouterr().out) == {
+        "token": DEAD,
+        "id": "an-id",
+        "status": 410,
+        "outcome": "refused",
+        "reason": "Unregistered",
+        "timestamp_ms": 1,
+        "attempts": 1,
+    }
+
+
+async def test_a_provider_token_is_shown(server: FakeServer, tmp_path: Path) -> None:
+    server.answer = apns
+    key = ec.generate_private_key(ec.SECP256R1())
+    pem = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    (tmp_path / "key.p8").write_bytes(pem)
+    given = {"key": str(tmp_path / "key.p8"), "key_id": "K" * 10, "team_id": "T" * 10}
+    assert await run(PushSettings(apns=server.url, **given), "c0ffee") == 0
+    assert server.seen[0].headers["authorization"].startswith("bearer ey")
+
+
+async def test_refused_for_now_is_tried_again_if_asked_for(
+    server: FakeServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.answer = lambda each: (
+        apns(each) if len(server.seen) > 1 else json_reply(503, {"reason": "Shutdown"})
+    )
+    assert await run(settings(server, retries=1, json=True), "c0ffee") == 0
+    assert json.loads(capsys.readouterr().out)["attempts"] == 2
+
+
+async def test_no_faster_than_asked_for(server: FakeServer, file: Path) -> None:
+    server.answer = apns
+    began = trio.current_time()
+    await run(settings(server, via="apns-h2", file=str(file), rate=200))
+    assert trio.current_time() - began > (102 - 200 * 0.05 - 1) / 200
+
+
+async def test_ctrl_c_says_what_was_not_sent(
+    server: FakeServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is under way is answered; what was not taken is told by its line."""
+
+    def answer(request: Seen) -> Reply:
+        if len(server.seen) == 5:
+            os.kill(os.getpid(), signal.SIGINT)
+        return apns(request)
+
+    server.answer = answer
+    path = tmp_path / "p"
+    path.write_text("".join(f'{{"token":"{n:02x}"}}\n' for n in range(200)))
+    with pytest.raises(KeyboardInterrupt):
+        await run(settings(server, file=str(path), json=True, rate=50, via="apns-h2"))
+    out, err = capsys.readouterr()
+    answers = [json.loads(line) for line in out.splitlines()]
+    last = int(re.search(r"interrupted: what follows .*/p:(\d+) was not sent", err)[1])  # type: ignore[index]
+    assert 5 <= last < 200
+    assert {answer["outcome"] for answer in answers} == {"accepted"}
+    assert len(answers) == len(server.seen) == last
+    assert f"{last} pushes in " in err
+
+
+async def test_a_second_ctrl_c_waits_for_nothing(
+    nursery: trio.Nursery, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def handler(stream: trio.SocketStream) -> None:
+        async with stream:
+            while await stream.receive_some():
+                os.kill(os.getpid(), signal.SIGINT)
+                await trio.sleep(0.05)
+                os.kill(os.getpid(), signal.SIGINT)
+
+    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    nursery.start_soon(trio.serve_listeners, handler, listeners)
+    url = f"http://127.0.0.1:{listeners[0].socket.getsockname()[1]}"
+    path = tmp_path / "p"
+    path.write_text('{"token":"01"}\n')
+    with pytest.raises(KeyboardInterrupt):
+        await run(PushSettings(url=url, file=str(path)))
+    out, _ = capsys.readouterr()
+    assert out.startswith("unanswered  01  interrupted\n")
+    nursery.cancel_scope.cancel()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from functools import cache
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any, NamedTuple, get_args
 
 import pytest
 
+from trio_push.apns import Options, Retries, Scaling, Statistics
+from trio_push.commands.push_settings import PushSettings
 from trio_push.config import MAX_TTL_S, ServeSettings
 from trio_push.devices.heartbeat import LEAST_SILENCE_S
 from trio_push.devices.websocket import Limits
@@ -201,3 +204,30 @@ def test_make_targets_in_the_readme_exist() -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert named >= {"demo", "test"}
     assert named <= targets
+
+
+@pytest.mark.parametrize("setting", settings_of(PushSettings), ids=lambda each: each.field)
+def test_each_option_of_push_is_listed(setting: Setting) -> None:
+    section = reference("commands.md").partition("\n## `push`\n")[2].partition("\n## ")[0]
+    options = re.findall(r"^\| (`--.*?) \|", section, re.MULTILINE)
+    assert f"`{setting.flag}`" in ", ".join(options).split(", ")
+
+
+@pytest.mark.parametrize("cls", [Options, Scaling, Retries], ids=lambda cls: cls.__name__)
+def test_what_the_provider_client_can_be_told_is_listed_with_its_default(cls: type[Any]) -> None:
+    table = reference("provider-client.md").partition(f"\n## `{cls.__name__}`\n")[2]
+    row = r"^\| `(\w+)` \| `([^`]*)` \|"
+    listed = dict(re.findall(row, table.partition("\n## ")[0], re.MULTILINE))
+    made = cls()
+    assert list(listed) == [field.name for field in dataclasses.fields(cls)]
+    for name, default in listed.items():
+        value = getattr(made, name)
+        shown = value.__name__ if callable(value) else repr(value).replace("'", '"')
+        assert default in (shown, f"{type(value).__name__}()")
+
+
+def test_the_statistics_of_the_provider_client_are_listed() -> None:
+    table = reference("provider-client.md").partition("\n## Statistics\n")[2]
+    fields = re.findall(r"^\| (`\w.*?) \|", table, re.MULTILINE)
+    listed = re.findall(r"\w+", ", ".join(fields))
+    assert listed == [field.name for field in dataclasses.fields(Statistics)]

@@ -50,7 +50,18 @@ def test_a_signal_ends_the_run_after_cleaning_up(number):
     assert ended == [True]
 
 
-SCENARIOS = ["idle", "connect", "fanout", "acks", "intake", "delay", "steady", "storm", "resume"]
+SCENARIOS = [
+    "idle",
+    "connect",
+    "fanout",
+    "acks",
+    "intake",
+    "delay",
+    "steady",
+    "storm",
+    "resume",
+    "provider",
+]
 
 
 @pytest.mark.parametrize("name", SCENARIOS)

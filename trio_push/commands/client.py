@@ -33,11 +33,10 @@ def open_client(
     *,
     ca: str | None,
     timeout: httpx.Timeout,
-    http1: bool = True,
     http2: bool = True,
     bearer: str | None = None,
 ) -> httpx.AsyncClient:
-    """A client that speaks the given versions of HTTP, the later one where TLS agrees on it.
+    """A client that speaks HTTP/1.1, and the later one where TLS agrees on it.
 
     `ca` is a PEM file to trust instead of the usual authorities; `bearer` is what each request
     shows for who sends it.
@@ -47,9 +46,7 @@ def open_client(
     except OSError as exc:
         raise ConfigError(f"--ca {ca} cannot be used: {exc.strerror or exc}") from exc
     headers = {"Authorization": f"Bearer {bearer}"} if bearer else {}
-    return httpx.AsyncClient(
-        http1=http1, http2=http2, verify=context, timeout=timeout, headers=headers
-    )
+    return httpx.AsyncClient(http2=http2, verify=context, timeout=timeout, headers=headers)
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """What `push` is asked to send, as requests; and what the server answered. Pure.
 
-An order becomes one `POST /3/device/<token>` or one `POST /v1/push`.
+An order becomes a request of the provider client, or one `POST /v1/push`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any, Final
 import httpx
 import msgspec
 
+from trio_push.apns import Outcome, Request, Result
 from trio_push.commands.client import reason_in
 from trio_push.errors import ConfigError
 
@@ -18,7 +19,7 @@ from trio_push.errors import ConfigError
 class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One push to send. What is None is left to the server.
 
-    The fields are those of `POST /v1/push`, and `expiration`.
+    The fields are those of `POST /v1/push`, and those that only APNs knows.
     """
 
     #: None: every device that is connected
@@ -32,6 +33,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     ttl_s: float | None = None
     #: epoch seconds, instead of ttl_s
     expiration: int | None = None
+    #: APNs only
+    push_type: str | None = None
     delay_s: float | None = None
     not_before: float | None = None
     event: str | None = None
@@ -49,14 +52,21 @@ class Answer:
     #: by which the server knows the push; None if it did not say
     id: str | None
     status: int
-    #: "refused", what our API says became of it, or "accepted" where that is all there is to know
+    #: what our API says became of it; from APNs "accepted", or "refused", "unanswered", "unsent"
     outcome: str
     #: why it was refused or dropped
     reason: str | None = None
+    #: since when the device token is gone, in epoch milliseconds
+    timestamp_ms: int | None = None
+    #: how often it was sent
+    attempts: int = 1
 
     @property
     def is_accepted(self) -> bool:
-        return self.outcome != "refused"
+        return self.outcome not in _NOT_ACCEPTED
+
+
+_NOT_ACCEPTED: Final = frozenset((Outcome.REFUSED, Outcome.UNANSWERED, Outcome.UNSENT))
 
 
 def order_of_line(line: bytes, defaults: Order) -> Order:
@@ -83,8 +93,8 @@ def payload_of_text(text: str) -> msgspec.Raw:
     return msgspec.Raw(encoded)
 
 
-def apns_request(client: httpx.AsyncClient, url: str, order: Order, now: float) -> httpx.Request:
-    """As a provider sends it to APNs. Raises ConfigError for what only our API can do."""
+def apns_push(order: Order, now: float) -> Request:
+    """As a provider sends it to APNs. Raises ConfigError for what cannot be sent there."""
     for name, is_asked in (
         ("--broadcast", order.token is None),
         ("--delay", order.delay_s is not None),
@@ -93,23 +103,25 @@ def apns_request(client: httpx.AsyncClient, url: str, order: Order, now: float) 
     ):
         if is_asked:
             raise ConfigError(f"{name} is nothing that APNs knows: add --via api")
-    headers = {
-        "apns-id": order.id,
-        "apns-topic": order.topic,
-        "apns-collapse-id": order.collapse_id,
-        "apns-priority": order.priority,
-        "apns-expiration": _expiration(order, now),
-    }
-    return client.build_request(
-        "POST",
-        f"{url}/3/device/{order.token}",
-        headers={name: str(value) for name, value in headers.items() if value is not None},
-        content=_text_of_string(_said(order).get("payload", DEFAULT_PAYLOAD)),
-    )
+    try:
+        return Request(
+            token=order.token or "",
+            payload=_text_of_string(_said(order).get("payload", DEFAULT_PAYLOAD)),
+            topic=order.topic,
+            push_type=order.push_type,
+            id=order.id,
+            priority=order.priority,
+            expiration=_expiration(order, now),
+            collapse_id=order.collapse_id,
+        )
+    except ValueError as exc:
+        raise ConfigError(f"not a push: {exc}") from exc
 
 
 def api_request(client: httpx.AsyncClient, url: str, order: Order, now: float) -> httpx.Request:
-    """As our own API takes it."""
+    """As our own API takes it. Raises ConfigError for what only APNs knows."""
+    if order.push_type is not None:
+        raise ConfigError("--push-type is nothing that the API knows: leave out --via api")
     body = {"payload": DEFAULT_PAYLOAD} | _said(order)
     if order.token is None:
         body["broadcast"] = True
@@ -123,11 +135,16 @@ def api_request(client: httpx.AsyncClient, url: str, order: Order, now: float) -
     )
 
 
-def apns_answer(order: Order, response: httpx.Response) -> Answer:
-    push_id = response.headers.get("apns-id")
-    if response.status_code == 200:
-        return Answer(order.token, push_id, 200, "accepted")
-    return Answer(order.token, push_id, response.status_code, "refused", reason_in(response))
+def apns_answer(result: Result) -> Answer:
+    return Answer(
+        result.request.token,
+        result.id or result.request.id,
+        result.status,
+        result.outcome.value,
+        result.reason or None,
+        result.timestamp_ms,
+        result.attempts,
+    )
 
 
 def api_answer(order: Order, response: httpx.Response) -> Answer:

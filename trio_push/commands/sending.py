@@ -1,6 +1,6 @@
-"""Sends orders to a server: one, or those of a file as fast as the server answers.
+"""Sends orders to the server's own API: one, or those of a file as fast as it answers.
 
-Used by `push`. Bounded: a file of any length is read no faster than it is sent.
+Used by `push --via api`. Bounded: a file of any length is read no faster than it is sent.
 """
 
 from __future__ import annotations
@@ -25,24 +25,22 @@ CHUNK_BYTES = 64 * 1024
 
 
 class Sender:
-    """Speaks APNs or our API, as `via` says, with the server at `url`."""
+    """Speaks with the API at `url`."""
 
-    def __init__(self, client: httpx.AsyncClient, url: str, via: str) -> None:
+    def __init__(self, client: httpx.AsyncClient, url: str) -> None:
         self._client = client
         self._url = url
-        self._by_api = via == "api"
         self._clock = Clock()
 
     def request(self, order: Order) -> httpx.Request:
         """The request that carries `order`; ConfigError if it cannot be said this way."""
-        make = orders.api_request if self._by_api else orders.apns_request
-        return make(self._client, self._url, order, self._clock.wall())
+        return orders.api_request(self._client, self._url, order, self._clock.wall())
 
     async def send(self, order: Order, request: httpx.Request) -> Answer:
         """Raises Unreachable; cancelled, nobody knows whether the push was accepted."""
         with reaching(self._url):
             response = await self._client.send(request)
-        return (orders.api_answer if self._by_api else orders.apns_answer)(order, response)
+        return orders.api_answer(order, response)
 
 
 async def find_api(client: httpx.AsyncClient, url: str) -> str:

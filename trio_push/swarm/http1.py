@@ -13,8 +13,8 @@ import trio
 
 from trio_push.errors import ProtocolError, Unreachable
 from trio_push.sockets import WOULD_BLOCK, receive_some, send_all
-from trio_push.swarm.http_response import ResponseParser
 from trio_push.swarm.target import CONNECT_S, Target, describe, open_connection
+from trio_push.wire.http_response import ResponseParser
 
 #: the longest that an answer may take: a push whose answer has not come by then gets none
 ANSWER_S = 30.0

@@ -16,7 +16,6 @@ from trio.lowlevel import wait_readable
 
 from trio_push.errors import ProtocolError
 from trio_push.swarm.device import ConnectFailed
-from trio_push.swarm.http_response import ResponseParser
 from trio_push.swarm.population import (
     EVENTS_PATH,
     SLOW_BYTES,
@@ -26,6 +25,7 @@ from trio_push.swarm.population import (
     Population,
 )
 from trio_push.swarm.target import connect, describe
+from trio_push.wire.http_response import ResponseParser
 from trio_push.wire.sse_parser import EventStreamParser
 
 #: bytes to read at once. An event has some hundred; what is not read now is read next.

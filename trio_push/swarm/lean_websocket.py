@@ -17,12 +17,12 @@ from trio.lowlevel import wait_readable
 from trio_push.errors import ProtocolError
 from trio_push.swarm.conversation import Conversation
 from trio_push.swarm.device import ConnectFailed
-from trio_push.swarm.http_response import ResponseParser
 from trio_push.swarm.lean_device import ask, dial, read_size
 from trio_push.swarm.population import SLOW_S, WEBSOCKET_PATH, Population
 from trio_push.swarm.target import describe
 from trio_push.wire import websocket_client
 from trio_push.wire.close_codes import NORMAL
+from trio_push.wire.http_response import ResponseParser
 from trio_push.wire.websocket import Close, Event, Fault, Message, Ping, Reader
 
 #: of one message: a server that never ends one must not fill the memory of a swarm

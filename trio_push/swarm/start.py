@@ -17,10 +17,10 @@ import trio
 
 from trio_push.errors import ProtocolError, Unreachable
 from trio_push.sockets import receive_some, send_all
-from trio_push.swarm.http_response import ResponseParser
 from trio_push.swarm.population import EVENTS_PATH, SYNC_RESULT, Destination
 from trio_push.swarm.target import Target, open_connection
 from trio_push.wire.cursor import Cursor
+from trio_push.wire.http_response import ResponseParser
 from trio_push.wire.sse_parser import Event, EventStreamParser
 
 #: time that a server has to tell

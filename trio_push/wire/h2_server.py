@@ -61,7 +61,7 @@ class ServerConnection(H2Connection):
                 normalize_inbound_headers=False,
             )
         )
-        self.state_machine = _StateMachine()
+        self.state_machine = StateMachine()
         self.encoder = cast(Encoder, LiteralEncoder())
         self.local_settings = Settings(
             client=False,
@@ -119,7 +119,7 @@ class ServerConnection(H2Connection):
         return 0
 
 
-class _StateMachine(H2ConnectionStateMachine):
+class StateMachine(H2ConnectionStateMachine):
     """After GOAWAY the connection goes on, for the streams that are open."""
 
     def process_input(self, input_: ConnectionInputs) -> list[Event]:

@@ -7,6 +7,7 @@ import time
 import pytest
 import trio
 
+from loadtest import governed
 from loadtest.bench import Plan
 from loadtest.scenarios import (
     acks,
@@ -16,10 +17,12 @@ from loadtest.scenarios import (
     hold,
     idle,
     intake,
+    provider,
     resume,
     steady,
     storm,
 )
+from trio_push.apns import Exponential, Scaling
 
 BARE = Plan(1, ("bare",))
 
@@ -164,3 +167,21 @@ async def test_resume(transport):
     assert 1 < figure("trio-push", "connect_us") < 100_000
     assert figure("trio-push", "replayed_per_s") > 10
     assert [bound.verdict for bound in report.bounds] == ["ok"] * 4
+
+
+@pytest.mark.parametrize("client", ["trio-push", "httpx", "aioapns"])
+async def test_provider(client):
+    report = await provider.run(1, None, Plan(1, (client,)))
+    assert report.measured.figure(client, "pushes_per_s") > 10
+    assert report.measured.figure(client, "failed") == 0
+
+
+async def test_the_governor_is_drawn(monkeypatch, tmp_path):
+    quick = Scaling(law=Exponential(2), most=8, sustain_s=0.2, settle_s=0.2, idle_s=0.3, poll_s=0.1)
+    phases = (governed.Phase("rush", 3, 1000), governed.Phase("quiet", 4, 20))
+    monkeypatch.setattr(governed, "SCALING", quick)
+    monkeypatch.setattr(governed, "PHASES", phases)
+    seen = await governed.watch_governor()
+    assert seen.most > 1
+    assert seen.last < seen.most
+    assert "input waits" in seen.svg()

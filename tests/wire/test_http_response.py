@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trio_push.errors import ProtocolError
-from trio_push.swarm.http_response import MAX_HEAD_BYTES, ResponseParser
+from trio_push.wire.http_response import MAX_HEAD_BYTES, ResponseParser
 
 CLOSE_DELIMITED = (
     b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-cache\r\n"

@@ -1,6 +1,7 @@
 """The client's half of HTTP/1.1: bytes in, responses out. No I/O; httptools does the parsing.
 
-Used by the lean device for the head of its stream and by the lanes that send pushes.
+Used by the provider client, and by the swarm: its lean devices for the head of their stream, its
+calls on push and its lanes.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ class _Message:
 
     __slots__ = (
         "accept",
+        "apns_id",
         "body",
         "close",
         "complete",
@@ -28,6 +30,7 @@ class _Message:
         "delimited",
         "head_complete",
         "redirect",
+        "retry_after",
     )
 
     def __init__(self) -> None:
@@ -38,6 +41,8 @@ class _Message:
         self.content_type = b""
         self.redirect = b""
         self.accept = b""
+        self.apns_id = b""
+        self.retry_after = b""
         #: the body says itself where it ends: chunks or a length
         self.delimited = False
         self.close = False
@@ -56,6 +61,10 @@ class _Message:
                 self.redirect = value
             case b"sec-websocket-accept":
                 self.accept = value
+            case b"apns-id":
+                self.apns_id = value
+            case b"retry-after":
+                self.retry_after = value
 
     def on_headers_complete(self) -> None:
         self.head_complete = True
@@ -147,3 +156,13 @@ class ResponseParser:
     def accept(self) -> bytes:
         """How the server accepts a WebSocket."""
         return self._message.accept
+
+    @property
+    def apns_id(self) -> str | None:
+        """By which the server knows a push."""
+        return self._message.apns_id.decode("latin-1") or None
+
+    @property
+    def retry_after(self) -> str | None:
+        """When the server wants to be asked again: seconds, or a date."""
+        return self._message.retry_after.decode("latin-1") or None

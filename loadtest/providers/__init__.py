@@ -1,0 +1,1 @@
+"""Clients that push to our server for a while and say how many pushes were accepted."""

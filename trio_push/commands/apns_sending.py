@@ -1,0 +1,104 @@
+"""Pushes what it is given through the provider client, and ends politely on Ctrl-C.
+
+Used by `push`. The first Ctrl-C takes no more pushes and waits for the answers under way; the
+second, or the end of its patience, does not: every push that was taken has its answer printed,
+and what was not taken is said.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from typing import Final
+
+import trio
+
+from trio_push.apns import Client, Options, Request, open_client
+from trio_push.commands.orders import Answer, apns_answer
+from trio_push.errors import ConfigError
+
+#: time that answers under way have after the first Ctrl-C
+_GRACE_S: Final = 5.0
+#: how often progress is shown
+_SHOW_S: Final = 0.2
+
+#: a push, and the number of the line that asks for it
+Placed = tuple[int, Request]
+
+
+async def push_by_apns(
+    url: str,
+    options: Options,
+    pushes: AsyncIterator[Placed],
+    take: Callable[[Answer], None],
+    *,
+    show: Callable[[int], None] = lambda connections: None,
+    place: str = "",
+) -> None:
+    """Push all of `pushes`; `take` gets the answers as they come.
+
+    Raises ConfigError for what `pushes` raises it for, after those before it were sent;
+    Unreachable when the host is out of reach; KeyboardInterrupt after Ctrl-C.
+    """
+    feed = _Feed(pushes)
+    interrupts = 0
+    async with open_client(url, options) as client:
+
+        async def heed_interrupts() -> None:
+            nonlocal interrupts
+            with trio.open_signal_receiver(signal.SIGINT) as signals:
+                async for _ in signals:
+                    interrupts += 1
+                    if interrupts > 1:
+                        client.give_up("interrupted")
+                    feed.scope.cancel()
+                    nursery.start_soon(give_up_later)
+
+        async def give_up_later() -> None:
+            await trio.sleep(_GRACE_S)
+            client.give_up("interrupted")
+
+        async def show_progress() -> None:
+            while True:
+                show(client.statistics().connections)
+                await trio.sleep(_SHOW_S)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(heed_interrupts)
+            nursery.start_soon(show_progress)
+            nursery.start_soon(feed.run, client)
+            async for result in client.results:
+                take(apns_answer(result))
+            nursery.cancel_scope.cancel()
+    if interrupts:
+        if place:
+            print(f"interrupted: what follows {place}:{feed.number} was not sent", file=sys.stderr)
+        raise KeyboardInterrupt
+    if client.failure is not None:
+        raise client.failure
+    if feed.problem is not None:
+        raise feed.problem
+
+
+class _Feed:
+    """Hands the pushes to the client, until they end, cannot be used, or nobody takes them."""
+
+    def __init__(self, pushes: AsyncIterator[Placed]) -> None:
+        self._pushes = pushes
+        #: the line of the last push that was taken
+        self.number = 0
+        self.problem: ConfigError | None = None
+        self.scope = trio.CancelScope()
+
+    async def run(self, client: Client) -> None:
+        with self.scope:
+            try:
+                async for number, request in self._pushes:
+                    await client.requests.send(request)
+                    self.number = number
+            except ConfigError as exc:
+                self.problem = exc
+            except trio.BrokenResourceError:
+                pass  # the client has given up, and says why
+        client.requests.close()
