@@ -69,6 +69,13 @@ def der(key: Any) -> bytes:
     return data
 
 
+def ec_key_that_ends_in(byte: bytes) -> Any:
+    """As one of 256 does."""
+    while not der(key := ec.generate_private_key(ec.SECP256R1())).endswith(byte):
+        pass
+    return key
+
+
 def ssh(key: Any) -> bytes:
     data: bytes = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
     return data
@@ -91,6 +98,8 @@ def ssh(key: Any) -> bytes:
         # each of these is public, and as a secret it would let everyone in
         (der(rsa_key()), "neither in PEM nor a secret"),
         (der(ec_key()), "neither in PEM nor a secret"),
+        (der(ec_key_that_ends_in(b"\n")), "neither in PEM nor a secret"),
+        (der(ec_key_that_ends_in(b"\r")), "neither in PEM nor a secret"),
         (ssh(rsa_key()), "neither in PEM nor a secret"),
         (json.dumps(jwk("RS256")).encode(), "neither in PEM nor a secret"),
         (jwks(jwk("RS256")), "neither in PEM nor a secret"),

@@ -95,14 +95,20 @@ async def test_devices_whose_jwt_expires_come_back_with_a_new_one(
         assert set(report.figures["devices"]["closes"]) == {"auth_expired"}
 
 
-async def test_devices_without_a_jwt_are_told_what_to_give(tmp_path: Path) -> None:
+async def test_devices_without_a_jwt_are_told_what_to_give(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trio_push.swarm.run.SETTLE_S", 0.5)
     async with closed_server(tmp_path) as server:
         report = await run_swarm(settings_of(server, tmp_path, jwt_key=None, duration_s=0.3))
     assert set(report.figures["devices"]["failures"]) == {"status 401"}
     assert any("--jwt-key FILE has them show a JWT" in each for each in report.warnings)
 
 
-async def test_a_jwt_that_the_server_does_not_take(tmp_path: Path) -> None:
+async def test_a_jwt_that_the_server_does_not_take(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trio_push.swarm.run.SETTLE_S", 0.5)
     async with closed_server(tmp_path) as server:
         (tmp_path / "sign").write_bytes(b"x" * 32)
         report = await run_swarm(settings_of(server, tmp_path, duration_s=0.3))

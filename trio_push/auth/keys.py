@@ -88,7 +88,9 @@ def parse_key(data: bytes) -> KeySet:
     """
     if b"-----BEGIN" in data:
         return KeySet([Key(public_key(data))])
-    return KeySet([Key(data.removesuffix(b"\n").removesuffix(b"\r"))])
+    keys = KeySet([Key(data.removesuffix(b"\n").removesuffix(b"\r"))])
+    _refuse_public(data)  # as it stands: a key in binary may end in what looks like a line break
+    return keys
 
 
 def parse_jwks(data: bytes) -> KeySet:
@@ -174,9 +176,13 @@ def _algorithm_of_secret(secret: bytes) -> str:
             f"a secret has at least {MIN_SECRET_BYTES} bytes, not {len(secret)} "
             "(openssl rand -hex 32 makes one)"
         )
+    _refuse_public(secret)
+    return "HS256"
+
+
+def _refuse_public(secret: bytes) -> None:
+    """Raise ConfigError for a public key in a form that we do not read: no secret at all."""
     try:
-        # Else a public key in a form that we do not read would be a secret that everyone knows.
         _ALGORITHMS["HS256"].prepare_key(secret)
     except PyJWTError:
         raise ConfigError("it is a key, but neither in PEM nor a secret") from None
-    return "HS256"

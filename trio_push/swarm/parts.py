@@ -47,8 +47,8 @@ async def make_parts(
     """
     audit = Audit(settings.devices)
     share = share_of_all(settings, target)
-    driver = _driver(settings, share, target, api, audit, make_lanes)
     crowd = await make_crowd(settings, share, target, audit)
+    driver = _driver(settings, share, target, api, audit, make_lanes)
     return Parts(audit=audit, crowd=crowd, driver=driver)
 
 
