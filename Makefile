@@ -25,8 +25,10 @@ demo: .venv/.installed
 loadtest: .venv/.installed
 	$(BIN)/python -m loadtest $(ARGS)
 
+# All of it side by side, as many at a time as there are processors; what ARGS names alone is shown
+# as it goes.
 test: .venv/.tox
-	$(BIN)/tox run $(ARGS)
+	$(BIN)/tox $(if $(ARGS),run,run-parallel) $(ARGS)
 
 lint: .venv/.tox
 	$(BIN)/tox run -e lint,types,docs
