@@ -23,6 +23,7 @@ SANS_IO = (
     "trio_push.address",
     "trio_push.config",
     "trio_push.settings",
+    "trio_push.engine.url",
     "trio_push.wire",
     "trio_push.faults",
     "trio_push.apns.backoff",

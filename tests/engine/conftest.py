@@ -1,0 +1,3 @@
+"""Every test of this folder may use a redis-server: `redis`."""
+
+from tests.redis_fixtures import redis as redis
