@@ -11,7 +11,17 @@ import trio
 from tests.fakes import T0, push
 from tests.redis import redis_server
 from trio_push.engine.client import open_redis
-from trio_push.engine.contract import Claim, Drop, HeldRow, Shared, Stored, Swept, Taken
+from trio_push.engine.contract import (
+    ANY_DELAYED,
+    Claim,
+    Drop,
+    HeldRow,
+    Shared,
+    Stored,
+    Swept,
+    Taken,
+    Written,
+)
 from trio_push.engine.memory import MemoryShared
 from trio_push.engine.redis import RedisShared
 from trio_push.push import Push, State
@@ -42,12 +52,7 @@ async def claim(shared: Shared, node: str, *tokens: str, void=(), renew=False) -
 
 
 async def sweep(shared: Shared, token: str = "aa", *, now: float, void=()) -> Swept:
-    found = [await shared.sweep(n, void=void, now=now, limit=100) for n in range(shared.partitions)]
-    return Swept(
-        sum(each.expired for each in found),
-        sum(each.discarded for each in found),
-        tuple(pair for each in found for pair in each.due),
-    )
+    return await shared.sweep(range(shared.partitions), void=void, now=now, limit=100)
 
 
 # -- nodes and their inboxes
@@ -169,18 +174,32 @@ async def test_full(shared: Shared) -> None:
 async def test_the_journal_of_an_owner(shared: Shared) -> None:
     await claim(shared, "a", "aa")
     first, second = row(b"1", "a:1"), row(b"2", "a:2")
-    assert await shared.write("a", [], [first, second], void=(), now=T0) == []
+    assert await shared.write("a", [], [first, second], void=(), now=T0) == Written()
     drops = [Drop("aa", first.field, "a:1"), Drop("aa", second.field, "z:2")]
     changed = second._replace(state=State.AWAITING_ACK, number="a:5")
-    assert await shared.write("a", drops, [changed], void=(), now=T0) == []
+    assert await shared.write("a", drops, [changed], void=(), now=T0) == Written()
     assert await shared.rows(["aa"]) == [[changed]]
+
+
+async def test_a_newer_push_puts_out_a_delayed_one(shared: Shared) -> None:
+    delayed = [
+        row(str(n).encode(), f"a:{n}", State.DELAYED, collapse_id=str(n), not_before=T0 + 5)
+        for n in (1, 2, 3)
+    ]
+    await store(shared, *delayed)
+    newer = row(b"new", "a:9", collapse_id="1")
+    drops = [Drop("aa", delayed[1].field, ANY_DELAYED)]
+    assert await shared.write("a", drops, [newer], void=(), now=T0) == Written(2)
+    assert await shared.write("a", drops, [newer], void=(), now=T0) == Written()
+    assert await shared.rows(["aa"]) == [[delayed[2], newer]]
 
 
 async def test_a_journal_learns_that_the_device_has_moved(shared: Shared) -> None:
     await claim(shared, "b", "aa")
     await claim(shared, "c", "bb")
     rows = [row(), row(token="bb"), row(token="cc")]
-    assert await shared.write("a", [], rows, void={"c"}, now=T0) == [("aa", "b")]
+    written = Written(moved=(("aa", "b"),))
+    assert await shared.write("a", [], rows, void={"c"}, now=T0) == written
     assert await shared.rows(["aa"]) == [[rows[0]]]
 
 

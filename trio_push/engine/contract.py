@@ -45,6 +45,10 @@ class HeldRow(NamedTuple):
         return int(seq), node
 
 
+#: uid of a drop that takes out whatever delayed push lies in a slot
+ANY_DELAYED = "*"
+
+
 class Drop(NamedTuple):
     """A row that is to go, if it is still the one with this uid."""
 
@@ -84,8 +88,17 @@ class Stored(NamedTuple):
     replaced: bool = False
 
 
+class Written(NamedTuple):
+    """What became of a journal's changes."""
+
+    #: delayed pushes in whose slot a row was put, or for which a slot was to be vacated
+    replaced: int = 0
+    #: tokens of rows that another living node owns by now, and that node
+    moved: Sequence[tuple[str, str]] = ()
+
+
 class Swept(NamedTuple):
-    """What time did to the rows of a partition; counts of those without an owner only."""
+    """What time did to rows: counts of those that are no owner's."""
 
     expired: int = 0
     discarded: int = 0
@@ -172,16 +185,16 @@ class Shared(Protocol):
         *,
         void: Collection[str],
         now: float,
-    ) -> list[tuple[str, str]]:
-        """An owner's journal: rows that are gone, then rows as they are now.
-
-        Returns the tokens of `rows` that another living node owns by now, and that node.
-        """
+    ) -> Written:
+        """An owner's journal: rows that are gone, then rows as they are now. Idempotent."""
 
     async def sweep(
-        self, partition: int, *, void: Collection[str], now: float, limit: int
+        self, partitions: Sequence[int], *, void: Collection[str], now: float, limit: int
     ) -> Swept:
-        """Release what is due in a partition, drop what has expired. Idempotent."""
+        """Release what is due in partitions, drop what has expired; at most `limit` in each.
+
+        May be done by several nodes at a time: each row is released or dropped once.
+        """
 
     async def rows(self, tokens: Sequence[str]) -> list[list[HeldRow]]:
         """All that is held for each token, delayed pushes too."""

@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 import trio
 
 from trio_push.engine.contract import (
+    ANY_DELAYED,
     NOTE_AGAIN_S,
     Beat,
     Claim,
@@ -20,6 +21,7 @@ from trio_push.engine.contract import (
     Stored,
     Swept,
     Taken,
+    Written,
 )
 from trio_push.engine.partitions import partition_of
 from trio_push.errors import StoreFailed
@@ -181,22 +183,32 @@ class MemoryShared:
         *,
         void: Collection[str],
         now: float,
-    ) -> list[tuple[str, str]]:
+    ) -> Written:
         await self._reach()
+        replaced = 0
         for token, field, uid in drops:
             found = self._rows[token].get(field)
-            if found is not None and found.uid == uid:
+            if found is None:
+                continue
+            is_any = uid == ANY_DELAYED and found.state is State.DELAYED
+            if found.uid == uid or is_any:
                 self._drop(found)
+                replaced += is_any
         for row in rows:
+            old = self._rows[row.push.token].get(row.field)
+            replaced += old is not None and old.state is State.DELAYED
             self._put(row, row.push.expires_at if row.push.storable else now + 60)
         moved = {row.push.token: self._living_owner(row.push.token, void) for row in rows}
-        return [(token, owner) for token, owner in moved.items() if owner not in (None, node)]
+        return Written(
+            replaced,
+            tuple((token, o) for token, o in moved.items() if o is not None and o != node),
+        )
 
     async def sweep(
-        self, partition: int, *, void: Collection[str], now: float, limit: int
+        self, partitions: Sequence[int], *, void: Collection[str], now: float, limit: int
     ) -> Swept:
         await self._reach()
-        here = [key for key, at in self._at.items() if at <= now and self._is_in(key, partition)]
+        here = [key for key, at in self._at.items() if at <= now and self._is_in(key, partitions)]
         here = sorted(here, key=self._at.__getitem__)[:limit]
         expired = discarded = 0
         due: list[tuple[str, str]] = []
@@ -217,8 +229,8 @@ class MemoryShared:
                 due += [] if owner is None else [(token, owner)]
         return Swept(expired, discarded, tuple(due), more=len(here) == limit)
 
-    def _is_in(self, key: tuple[str, str], partition: int) -> bool:
-        return partition_of(key[0]) % self.partitions == partition
+    def _is_in(self, key: tuple[str, str], partitions: Collection[int]) -> bool:
+        return partition_of(key[0]) % self.partitions in partitions
 
     async def rows(self, tokens: Sequence[str]) -> list[list[HeldRow]]:
         await self._reach()

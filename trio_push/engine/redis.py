@@ -9,10 +9,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from operator import attrgetter
 from typing import Any, Final, TypeVar
 
-import msgspec
 from coredis.exceptions import NoScriptError
 from coredis.tokens import PureToken
 
@@ -27,11 +25,23 @@ from trio_push.engine.contract import (
     Stored,
     Swept,
     Taken,
+    Written,
 )
 from trio_push.engine.partitions import TAGS, Keys, partition_of
+from trio_push.engine.redis_values import (
+    by_order,
+    head_args,
+    names_of,
+    pairs_of,
+    row_args,
+    row_args_or_none,
+    row_of,
+    stored_of,
+    taken_of,
+    token_of,
+)
 from trio_push.engine.scripts import Script
 from trio_push.errors import StoreFailed
-from trio_push.push import Push, State
 
 T = TypeVar("T")
 #: what is asked of a pipeline; Any: coredis has a type for each command
@@ -41,11 +51,6 @@ Command = Callable[[Any], Any]
 READ_AT_ONCE: Final = 16
 #: time to wait for a message; less than the client waits for an answer
 WAIT_MS: Final = 1000
-#: time after which a row that must not be stored, but has an owner, is looked at again
-LOOK_AGAIN_S: Final = 60.0
-
-_encode: Final = msgspec.msgpack.Encoder().encode
-_decode: Final = msgspec.msgpack.Decoder(Push).decode
 
 
 class RedisShared:
@@ -116,7 +121,7 @@ class RedisShared:
     async def beat(self, node: str, lease_s: float) -> Beat:
         beat = _evalsha(scripts.BEAT, self._keys.nodes, (node, lease_s))
         [[was_alive, *others]] = await self._run([beat])
-        alive = {name.decode(): is_alive for name, is_alive in _pairs(others)}
+        alive = {name.decode(): is_alive for name, is_alive in pairs_of(others)}
         living = {node, *(name for name, is_alive in alive.items() if is_alive)}
         return Beat(
             was_alive=bool(was_alive),
@@ -166,19 +171,21 @@ class RedisShared:
     async def claim(
         self, node: str, tokens: Sequence[str], *, void: Collection[str], renew: bool, now: float
     ) -> list[Claim]:
-        head = (*_head(node, now, void), int(renew))
+        head = (*head_args(node, now, void), int(renew))
         found = await self._each(scripts.CLAIM, tokens, str, lambda token: (token,), head)
         return [
             Claim(
                 older.decode() or None,
                 bool(refused),
-                tuple(sorted((_row(token, data) for data in rows), key=_order)),
+                tuple(sorted((row_of(token, data) for data in rows), key=by_order)),
             )
             for token, (older, refused, rows) in zip(tokens, found, strict=True)
         ]
 
     async def let_go(self, node: str, tokens: Sequence[str]) -> None:
-        await self._each(scripts.LET_GO, tokens, str, lambda token: (token,), _head(node, 0, ()))
+        await self._each(
+            scripts.LET_GO, tokens, str, lambda token: (token,), head_args(node, 0, ())
+        )
 
     async def owners(self, tokens: Sequence[str]) -> list[str | None]:
         by_partition: defaultdict[int, list[str]] = defaultdict(list)
@@ -204,9 +211,9 @@ class RedisShared:
         force: bool,
         now: float,
     ) -> list[Stored]:
-        head = (*_head(node, now, void), per_token, int(force))
-        found = await self._each(scripts.STORE, rows, _token_of, _place_or_discard, head)
-        return [_stored(row, answer) for row, answer in zip(rows, found, strict=True)]
+        head = (*head_args(node, now, void), per_token, int(force))
+        found = await self._each(scripts.STORE, rows, token_of, row_args_or_none, head)
+        return [stored_of(row, answer) for row, answer in zip(rows, found, strict=True)]
 
     async def write(
         self,
@@ -216,48 +223,61 @@ class RedisShared:
         *,
         void: Collection[str],
         now: float,
-    ) -> list[tuple[str, str]]:
+    ) -> Written:
         dropped: defaultdict[int, list[Any]] = defaultdict(list)
         for drop in drops:
             dropped[partition_of(drop.token)] += drop
         put: defaultdict[int, list[Any]] = defaultdict(list)
         for row in rows:
-            put[partition_of(row.push.token)] += _place(row, now)
+            put[partition_of(row.push.token)] += row_args(row, now)
         args = {
             n: (len(dropped[n]) // len(Drop._fields), *dropped[n], *put[n])
             for n in {*dropped, *put}
         }
-        answers = await self._run_scripts(scripts.WRITE, args, _head(node, now, void))
-        return [pair for found in answers.values() for pair in _pairs(_names(found))]
+        answers = await self._run_scripts(scripts.WRITE, args, head_args(node, now, void))
+        replaced, moved = 0, list[tuple[str, str]]()
+        for count, *names in answers.values():
+            replaced += count
+            moved += pairs_of(names_of(names))
+        return Written(replaced, tuple(moved))
 
     async def sweep(
-        self, partition: int, *, void: Collection[str], now: float, limit: int
+        self, partitions: Sequence[int], *, void: Collection[str], now: float, limit: int
     ) -> Swept:
-        args = {partition: (limit, NOTE_AGAIN_S)}
-        answers = await self._run_scripts(scripts.SWEEP, args, _head("", now, void))
-        expired, discarded, more, *due = answers[partition]
-        return Swept(expired, discarded, tuple(_pairs(_names(due))), more=bool(more))
+        args = dict.fromkeys(partitions, (limit, NOTE_AGAIN_S))
+        answers = await self._run_scripts(scripts.SWEEP, args, head_args("", now, void))
+        swept = Swept()
+        for expired, discarded, more, *due in answers.values():
+            swept = Swept(
+                swept.expired + expired,
+                swept.discarded + discarded,
+                (*swept.due, *pairs_of(names_of(due))),
+                more=swept.more or bool(more),
+            )
+        return swept
 
     async def rows(self, tokens: Sequence[str]) -> list[list[HeldRow]]:
         found = await self._run(
             [_hvals(self._keys.table("rows", token) + f":{token}") for token in tokens]
         )
         return [
-            sorted((_row(token, data) for data in rows), key=_order)
+            sorted((row_of(token, data) for data in rows), key=by_order)
             for token, rows in zip(tokens, found, strict=True)
         ]
 
     async def take(self, push_id: str, token: str | None, *, void: Collection[str]) -> Taken:
         some = range(self.partitions) if token is None else (partition_of(token),)
         args = dict.fromkeys(some, (push_id, token or ""))
-        return _taken((await self._run_scripts(scripts.TAKE, args, _head("", 0, void))).values())
+        return taken_of(
+            (await self._run_scripts(scripts.TAKE, args, head_args("", 0, void))).values()
+        )
 
     # -- tokens that get no pushes, and users
 
     async def unregister(self, token: str, at_ms: int, *, void: Collection[str]) -> Taken:
         args = {partition_of(token): (token, at_ms)}
-        head = _head("", 0, void)
-        return _taken((await self._run_scripts(scripts.UNREGISTER, args, head)).values())
+        head = head_args("", 0, void)
+        return taken_of((await self._run_scripts(scripts.UNREGISTER, args, head)).values())
 
     async def register(self, token: str) -> None:
         await self._run([lambda p: p.hdel(self._keys.table("gone", token), [token])])
@@ -342,70 +362,3 @@ def _hvals(key: str) -> Command:
 
 def _hgetall(key: str) -> Command:
     return lambda pipe: pipe.hgetall(key)
-
-
-# -- values
-
-
-def _head(node: str, now: float, void: Collection[str]) -> tuple[Any, ...]:
-    return (node, now, len(void), *void)
-
-
-_order: Final = attrgetter("order")
-
-
-def _token_of(row: HeldRow) -> str:
-    return row.push.token
-
-
-def _place(row: HeldRow, now: float) -> tuple[Any, ...]:
-    push = row.push
-    if row.state is State.DELAYED:
-        at = push.not_before
-    else:
-        at = push.expires_at if push.storable else now + LOOK_AGAIN_S
-    head = f"{row.uid} {int(row.state)} {push.expires_at} {row.number} {push.id}\n"
-    # the token is in the key, and the id in the line
-    data = _encode(msgspec.structs.replace(push, token="", id=""))
-    return push.token, row.field, head.encode() + data, at
-
-
-def _place_or_discard(row: HeldRow) -> tuple[Any, ...]:
-    if row.state is State.DELAYED or row.push.storable:
-        return _place(row, 0)
-    return row.push.token, "", "", ""
-
-
-def _row(token: str, data: bytes) -> HeldRow:
-    line, _, body = data.partition(b"\n")
-    uid, state, _, number, push_id = line.decode().split(" ", 4)
-    push = msgspec.structs.replace(_decode(body), token=token, id=push_id)
-    return HeldRow(uid, push, State(int(state)), number)
-
-
-def _stored(row: HeldRow, answer: bytes) -> Stored:
-    match answer:
-        case b"1" | b"2":
-            return Stored(row.state, replaced=answer == b"2")
-        case b"3":
-            return Stored(State.DROPPED_MAILBOX_FULL)
-        case b"4":
-            return Stored(State.DISCARDED)
-        case _:
-            return Stored(None, answer.decode())
-
-
-def _taken(answers: Iterable[Any]) -> Taken:
-    pushes, owners = 0, set[str]()
-    for taken, *names in answers:
-        pushes += taken
-        owners.update(_names(names))
-    return Taken(pushes, frozenset(owners))
-
-
-def _names(answer: Sequence[bytes]) -> list[str]:
-    return [name.decode() for name in answer]
-
-
-def _pairs(items: Sequence[Any]) -> list[tuple[Any, Any]]:
-    return list(zip(items[::2], items[1::2], strict=True))

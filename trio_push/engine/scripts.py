@@ -167,26 +167,38 @@ return found
 """)
 
 #: (n, and for each of n drops: token, place, uid; then for each row: token, place, row, time)
-#: → for each row of a token that another node owns: token, owner
+#: → {replaced, and for each row of a token that another node owns: token, owner}
 WRITE: Final = _script("""
+local replaced = 0
 for _ = 1, tonumber(arg()) do
     local token, place, uid = arg(), arg(), arg()
     local row = redis.call('HGET', rows_of(token), place)
     if row then
-        local found, _, _, _, id = read(row)
-        if found == uid then drop(token, place, id) end
+        local found, state, _, _, id = read(row)
+        if found == uid then
+            drop(token, place, id)
+        elseif uid == '*' and state == DELAYED then
+            drop(token, place, id)
+            replaced = replaced + 1
+        end
     end
 end
-local moved = {}
+local moved = {0}
 while next_arg < #ARGV do
     local token, place, row, at = arg(), arg(), arg(), arg()
-    put(token, place, row, redis.call('HGET', rows_of(token), place), at)
+    local old = redis.call('HGET', rows_of(token), place)
+    if old then
+        local _, state = read(old)
+        if state == DELAYED then replaced = replaced + 1 end
+    end
+    put(token, place, row, old, at)
     local owner = other_owner(token)
     if owner then
         moved[#moved + 1] = token
         moved[#moved + 1] = owner
     end
 end
+moved[1] = replaced
 return moved
 """)
 
