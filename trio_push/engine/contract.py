@@ -132,10 +132,10 @@ class Shared(Protocol):
     async def send(self, messages: Mapping[str, bytes]) -> None:
         """Put a message into the inbox of each node named."""
 
-    async def receive(self, node: str, after: str) -> list[tuple[str, bytes]]:
+    async def receive(self, node: str, after: str, *, wait: bool = True) -> list[tuple[str, bytes]]:
         """Messages in the inbox behind that one ("" is the beginning), and their ids.
 
-        Waits a while when there are none.
+        With `wait`, waits a while when there are none.
         """
 
     async def done(self, node: str, ids: Sequence[str]) -> None:

@@ -78,10 +78,10 @@ class MemoryShared:
             self._inboxes[node][self._sent] = data
             self._arrived.pop(node, trio.Event()).set()
 
-    async def receive(self, node: str, after: str) -> list[tuple[str, bytes]]:
+    async def receive(self, node: str, after: str, *, wait: bool = True) -> list[tuple[str, bytes]]:
         await self._reach()
         last = int(after or 0)
-        if not any(number > last for number in self._inboxes[node]):
+        if wait and not any(number > last for number in self._inboxes[node]):
             with trio.move_on_after(WAIT_S):
                 await self._arrived[node].wait()
         return [(str(n), data) for n, data in self._inboxes[node].items() if n > last]

@@ -135,10 +135,12 @@ class RedisShared:
     async def send(self, messages: Mapping[str, bytes]) -> None:
         await self._run([_xadd(self._keys.inbox(node), data) for node, data in messages.items()])
 
-    async def receive(self, node: str, after: str) -> list[tuple[str, bytes]]:
+    async def receive(self, node: str, after: str, *, wait: bool = True) -> list[tuple[str, bytes]]:
         inbox = self._keys.inbox(node)
         try:
-            found = await self._client.xread({inbox: after or "0"}, READ_AT_ONCE, WAIT_MS)
+            found = await self._client.xread(
+                {inbox: after or "0"}, READ_AT_ONCE, WAIT_MS if wait else None
+            )
         except REDIS_ERRORS as exc:
             raise StoreFailed(f"Redis: {exc or type(exc).__name__}") from exc
         entries: Any = next(iter(found.values()), ()) if found else ()  # Any: of bytes or text

@@ -38,9 +38,13 @@ class Acks:
     def _end(self, held: Held) -> bool:
         if held.state is State.DELAYED or not self._offline.take(held, State.ACKNOWLEDGED):
             return False
-        for event in self._waiting.get(held.push.id, ()):
-            event.set()
+        self.tell(held.push.id)
         return True
+
+    def tell(self, push_id: str) -> None:
+        """A push with this id was acknowledged: who waits for that here learns it."""
+        for event in self._waiting.get(push_id, ()):
+            event.set()
 
     @contextmanager
     def expected(self, push_id: str) -> Iterator[trio.Event]:

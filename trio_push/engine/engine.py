@@ -1,0 +1,207 @@
+"""A node's part among several: made with the node, run by the server, asked by the router.
+
+Without it a node is alone, and asks nobody. What each part of it does:
+
+    members     who is there, and is what is shared in reach?
+    tokens      which devices are this node's
+    forwarder   pushes for devices that are not
+    post        the inbox: pushes, news, questions
+    chores      what is due or expired; the inboxes of the dead
+    local       what all of these do in the node's own rooms
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+import structlog
+import trio
+
+from trio_push.clock import Clock
+from trio_push.config import SECONDS
+from trio_push.engine.chores import Chores
+from trio_push.engine.contract import Shared
+from trio_push.engine.forwarder import Forwarder
+from trio_push.engine.journal import SharedJournal
+from trio_push.engine.local import Local
+from trio_push.engine.members import Members
+from trio_push.engine.messages import (
+    ANSWER_S,
+    Due,
+    Message,
+    Moved,
+    Question,
+    Registration,
+    Reply,
+    SentSince,
+    Yield,
+)
+from trio_push.engine.post import Post
+from trio_push.engine.tokens import Tokens
+from trio_push.errors import StoreFailed
+from trio_push.mailbox.history import Missed
+from trio_push.push import State
+from trio_push.router.directory import Directory
+from trio_push.router.router import Router
+from trio_push.watch.ledger import Ledger
+from trio_push.wire.cursor import Cursor
+
+log = structlog.get_logger()
+
+#: time that a node has at its end to let go of what it has
+LEAVE_S: Final = 2 * SECONDS
+
+
+class Engine:
+    """Everything a node does because it is not alone."""
+
+    def __init__(
+        self,
+        shared: Shared,
+        members: Members,
+        journal: SharedJournal,
+        router: Router,
+        directory: Directory,
+        ledger: Ledger,
+        clock: Clock,
+        *,
+        per_token: int,
+    ) -> None:
+        self.shared = shared
+        self.members = members
+        self._directory = directory
+        self._router = router
+        self._clock = clock
+        self.local = local = Local(
+            router, router.offline, router.committer, journal, directory, ledger, clock
+        )
+        self.tokens = tokens = Tokens(shared, members, journal, directory, local, clock)
+        self.forwarder = Forwarder(
+            shared, members, tokens, local, ledger, clock, per_token=per_token
+        )
+        self.post = Post(shared, members, local, ledger, clock)
+        self.chores = Chores(shared, members, tokens, self.post, ledger, clock)
+        local.tokens, local.forwarder = tokens, self.forwarder
+        members.on_return = self._resume
+        journal.on_replaced = lambda n: ledger.take_over(State.COALESCED, n)
+        journal.on_moved = self._tell_owners
+        tokens.on_claimed = self._tell_older
+        self.post.on_message = self._hear
+        self.post.answer = self._answer
+        self._nursery: trio.Nursery | None = None
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Until cancelled. Started once the node is among the others, or has tried to be."""
+        async with trio.open_nursery() as self._nursery:
+            try:
+                await self._nursery.start(self.members.run)
+                for part in (self.tokens, self.forwarder, self.post, self.chores):
+                    self._nursery.start_soon(part.run)
+                task_status.started()
+                await trio.sleep_forever()
+            finally:
+                self._nursery = None
+
+    async def leave(self) -> None:
+        """The node ends: what it has is free for the others at once."""
+        with trio.move_on_after(LEAVE_S, shield=True):
+            try:
+                await self.tokens.settle()
+                await self.shared.leave(self.members.name)
+            except StoreFailed as failed:
+                log.error("redis_failed", error=str(failed))
+
+    def _resume(self) -> None:
+        """What is shared can be reached (again)."""
+        self.tokens.renew_all()
+        if self._nursery is not None:
+            self._nursery.start_soon(self._learn_unregistered)
+
+    async def _learn_unregistered(self) -> None:
+        try:
+            for token, since in (await self.shared.unregistered()).items():
+                self._directory.unregister(token, since)
+        except StoreFailed as failed:
+            self.members.failed(failed)
+
+    # -- devices
+
+    @asynccontextmanager
+    async def admitting(self, token: str, cursor: Cursor | None) -> AsyncIterator[Missed | None]:
+        """Around the attaching of a device: brings what other nodes have for it.
+
+        Yields what it missed of another node's events, if it says that it comes from there.
+        """
+        with self.tokens.admitting(token):
+            missed, asked = None, None
+            if cursor is not None and cursor.epoch in self.members.others:
+                # First, so that what was sent there is out of the rows when they are claimed.
+                asked = cursor.epoch
+                reply = await self._ask_to_yield(asked, token, cursor.seq)
+                if reply is not None:
+                    missed = Missed(self.local.remember(token, reply.pushes), reply.complete)
+            claim = await self.tokens.claim(token)
+            if claim is not None and claim.older in self.members.living and claim.older != asked:
+                await self._ask_to_yield(claim.older, token, None)
+                claim = await self.tokens.claim(token)
+            if claim is not None:
+                self.local.adopt(token, claim.rows, cursor)
+            yield missed
+
+    async def _ask_to_yield(self, node: str, token: str, seq: int | None) -> SentSince | None:
+        reply = await self.post.ask(node, Yield(token, self._clock.wall(), seq))
+        return reply if isinstance(reply, SentSince) else None
+
+    # -- news
+
+    def _tell_older(self, token: str, older: str) -> None:
+        if older in self.members.living:
+            self.post.tell(older, Moved([token]))
+
+    def _tell_owners(self, moved: object) -> None:
+        for token, owner in moved:  # type: ignore[attr-defined]
+            self.post.tell(owner, Due([token]))
+
+    def _hear(self, message: Message) -> None:
+        match message:
+            case Moved(tokens):
+                assert self._nursery is not None
+                self._nursery.start_soon(self._displace, tokens)
+            case Due(tokens):
+                for token in tokens:
+                    self.tokens.look_again(token)
+            case Registration(token, None):
+                self._router.register(token)
+            case Registration(token, since) if since is not None:
+                self._router.unregister(token, since)
+
+    async def _displace(self, tokens: list[str]) -> None:
+        """Devices are said to have gone to another node: unless they are back already."""
+        try:
+            mine = set(await self.tokens.still_mine(tokens))
+        except StoreFailed as failed:
+            self.members.failed(failed)
+            return
+        for token in tokens:
+            connection = self._directory.get(token)
+            if connection is not None and token not in mine:
+                self.local.displace(connection)
+
+    async def _answer(self, question: Question) -> Reply | None:
+        match question:
+            case Yield(token, asked_at, seq):
+                if self._clock.wall() > asked_at + ANSWER_S:
+                    return None
+                return await self._yield(token, seq)
+        return None
+
+    async def _yield(self, token: str, seq: int | None) -> SentSince | None:
+        missed = self.local.give_up(token, seq)
+        try:
+            await self.tokens.settle()
+        except StoreFailed as failed:
+            self.members.failed(failed)
+            return None
+        return SentSince([each.push for each in missed.events], missed.complete)
