@@ -17,6 +17,7 @@ from trio_push.clock import Clock
 from trio_push.config import ServeSettings
 from trio_push.engine.contract import Shared
 from trio_push.engine.engine import Engine
+from trio_push.engine.everywhere import Everywhere
 from trio_push.engine.journal import SharedJournal
 from trio_push.engine.members import Members
 from trio_push.faults import Faults
@@ -37,6 +38,8 @@ class Node:
     directory: Directory
     journal: Journal
     router: Router
+    #: answers for all nodes, if there are several
+    everywhere: Everywhere
     push_channel: PushChannel
     device_auth: DeviceAuth
     #: what users of the API show, and with --apns-auth providers; None: nothing
@@ -72,13 +75,16 @@ class Node:
         directory = Directory()
         node_id = secrets.token_hex(4) if members is None else members.name
         faults = Faults(node_id, lambda rule: ledger.befall(rule.name, rule.action.kind))
+        router = Router(settings, clock, ledger, directory, journal, faults)
+        per_user = settings.devices_per_user
         node = cls(
             settings=settings,
             clock=clock,
             ledger=ledger,
             directory=directory,
             journal=journal,
-            router=Router(settings, clock, ledger, directory, journal, faults),
+            router=router,
+            everywhere=Everywhere(router, ledger, None, per_user=per_user),
             push_channel=PushChannel(),
             device_auth=open_device_auth(settings, clock),
             api_keys=open_api_keys(settings),
@@ -101,6 +107,11 @@ class Node:
             self.ledger,
             self.clock,
             per_token=self.settings.store_per_token,
+            per_user=self.settings.devices_per_user,
         )
+        self.everywhere = Everywhere(
+            self.router, self.ledger, self.engine, per_user=self.settings.devices_per_user
+        )
+        self.engine.on_ack = self.everywhere.acknowledge
         self.router.committer.is_shared = True
         self.router.delivery.on_gone = self.engine.local.evict

@@ -18,7 +18,7 @@ from coredis.retry import NoRetryPolicy
 
 from trio_push.config import SECONDS
 from trio_push.engine.url import RedisUrl
-from trio_push.errors import ConfigError, Unreachable
+from trio_push.errors import ConfigError, PushError, Unreachable
 
 #: connections of a node to each Redis. Commands share them, and only one that blocks (reading
 #: the inbox) keeps one for itself: a few are used.
@@ -39,7 +39,7 @@ async def open_redis(url: RedisUrl) -> AsyncIterator[Client]:
 
     Raises Unreachable when it does not, ConfigError when it cannot be used. Later the client
     reconnects by itself; until then commands raise one of REDIS_ERRORS. What is raised inside
-    the block leaves it in a group.
+    the block leaves it in a group, unless it is an error of ours alone.
     """
     failure: ConfigError | Unreachable | None = None
     try:
@@ -47,6 +47,9 @@ async def open_redis(url: RedisUrl) -> AsyncIterator[Client]:
             failure = await _check(client, url)
             if failure is None:
                 yield client
+    except BaseExceptionGroup as group:
+        ours = group.exceptions[0] if len(group.exceptions) == 1 else group
+        raise ours if isinstance(ours, PushError) else group from None
     except REDIS_ERRORS as exc:  # a cluster is asked for its layout before there is a client
         failure = _unreachable(url, exc)
     if failure is not None:

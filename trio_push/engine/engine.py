@@ -12,8 +12,9 @@ Without it a node is alone, and asks nobody. What each part of it does:
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 import structlog
@@ -21,6 +22,7 @@ import trio
 
 from trio_push.clock import Clock
 from trio_push.config import SECONDS
+from trio_push.devices.connection import Connection
 from trio_push.engine.chores import Chores
 from trio_push.engine.contract import Shared
 from trio_push.engine.forwarder import Forwarder
@@ -29,10 +31,16 @@ from trio_push.engine.local import Local
 from trio_push.engine.members import Members
 from trio_push.engine.messages import (
     ANSWER_S,
+    Ack,
+    Acknowledged,
+    Broadcast,
+    Counts,
     Due,
+    Expect,
     Message,
     Moved,
     Question,
+    Recall,
     Registration,
     Reply,
     SentSince,
@@ -40,7 +48,7 @@ from trio_push.engine.messages import (
 )
 from trio_push.engine.post import Post
 from trio_push.engine.tokens import Tokens
-from trio_push.errors import StoreFailed
+from trio_push.errors import Refusal, StoreFailed
 from trio_push.mailbox.history import Missed
 from trio_push.push import State
 from trio_push.router.directory import Directory
@@ -52,6 +60,10 @@ log = structlog.get_logger()
 
 #: time that a node has at its end to let go of what it has
 LEAVE_S: Final = 2 * SECONDS
+
+
+async def _nobody(token: str, push_id: str) -> bool:
+    return False
 
 
 class Engine:
@@ -68,11 +80,14 @@ class Engine:
         clock: Clock,
         *,
         per_token: int,
+        per_user: int,
     ) -> None:
         self.shared = shared
+        self._per_user = per_user
         self.members = members
         self._directory = directory
         self._router = router
+        self._ledger = ledger
         self._clock = clock
         self.local = local = Local(
             router, router.offline, router.committer, journal, directory, ledger, clock
@@ -91,6 +106,11 @@ class Engine:
         self.post.on_message = self._hear
         self.post.answer = self._answer
         self._nursery: trio.Nursery | None = None
+        #: ends a push that a device acknowledges, whichever node holds it
+        self.on_ack: Callable[[str, str], Awaitable[bool]] = _nobody
+        #: push id → nodes that wait for its acknowledgement
+        self._expecting: defaultdict[str, set[str]] = defaultdict(set)
+        router.acks.on_told = self._tell_who_waits
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Until cancelled. Started once the node is among the others, or has tried to be."""
@@ -154,6 +174,47 @@ class Engine:
         reply = await self.post.ask(node, Yield(token, self._clock.wall(), seq))
         return reply if isinstance(reply, SentSince) else None
 
+    def admit_late(self, connection: Connection, user: str | None) -> None:
+        """A device has been attached already: bring what other nodes have for it."""
+        if self._nursery is not None:
+            self._nursery.start_soon(self._admit_late, connection, user)
+
+    async def _admit_late(self, connection: Connection, user: str | None) -> None:
+        if user is not None:
+            try:
+                await self.shared.enrol(user, connection.token, per_user=self._per_user)
+            except StoreFailed as failed:
+                self.members.failed(failed)
+        async with self.admitting(connection.token, None):
+            if self._directory.get(connection.token) is connection:
+                self.local.deliver(connection)
+
+    def acknowledge(self, token: str, push_id: str) -> None:
+        """A device says here that it has a push that another node may have sent it."""
+        if self._nursery is not None:
+            self._nursery.start_soon(self._acknowledge, token, push_id)
+
+    async def _acknowledge(self, token: str, push_id: str) -> None:
+        with suppress(Refusal):
+            await self.on_ack(token, push_id)
+
+    def mark_read(self, token: str, notification_id: str) -> None:
+        """The user has read it on one device: tell the others, wherever they are."""
+        if self._nursery is not None:
+            self._nursery.start_soon(self._mark_read, token, notification_id)
+
+    async def _mark_read(self, token: str, notification_id: str) -> None:
+        try:
+            user = await self.shared.user_of(token)
+            tokens = [] if user is None else await self.shared.devices(user)
+        except StoreFailed as failed:
+            self.members.failed(failed)
+            return
+        others = [other for other in tokens if other != token]
+        if others:
+            pushes = self._router.read_marks(others, notification_id)
+            self.local.submit(pushes, self._ledger.enter, lambda outcomes: None)
+
     # -- news
 
     def _tell_older(self, token: str, older: str) -> None:
@@ -176,6 +237,17 @@ class Engine:
                 self._router.register(token)
             case Registration(token, since) if since is not None:
                 self._router.unregister(token, since)
+            case Expect(sender, push_id, is_waiting):
+                if is_waiting:
+                    self._expecting[push_id].add(sender)
+                else:
+                    self._expecting.pop(push_id, None)
+            case Acknowledged(push_id):
+                self._router.acks.tell(push_id)
+
+    def _tell_who_waits(self, push_id: str) -> None:
+        for node in self._expecting.pop(push_id, ()):
+            self.post.tell(node, Acknowledged(push_id))
 
     async def _displace(self, tokens: list[str]) -> None:
         """Devices are said to have gone to another node: unless they are back already."""
@@ -195,7 +267,13 @@ class Engine:
                 if self._clock.wall() > asked_at + ANSWER_S:
                     return None
                 return await self._yield(token, seq)
-        return None
+            case Recall(push_id):
+                return Counts({0: self._router.recall(push_id)})
+            case Ack(token, push_id):
+                return Counts({0: int(self._router.acks.acknowledge(token, push_id))})
+            case Broadcast(push):
+                counts = await self._router.broadcast(push)
+                return Counts({int(state): n for state, n in counts.items()})
 
     async def _yield(self, token: str, seq: int | None) -> SentSince | None:
         missed = self.local.give_up(token, seq)

@@ -7,7 +7,7 @@ reply promises. It never waits for a device.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec.structs
@@ -325,22 +325,25 @@ class Router:
 
     # -- users
 
-    def mark_read(self, token: str, notification_id: str) -> int:
+    def mark_read(self, token: str, notification_id: str) -> None:
         """The user has read it on one device: tell the others, also those not there now."""
+        if self.engine is not None:
+            self.engine.mark_read(token, notification_id)
+            return
+        for push in self.read_marks(self.users.others(token), notification_id):
+            self.route(push)
+
+    def read_marks(self, tokens: Sequence[str], notification_id: str) -> list[Push]:
+        """The pushes that tell these devices what was read on another."""
         payload = orjson.dumps({"notification_id": notification_id})
-        expires_at = self._clock.wall() + self._default_ttl_s
-        others = self.users.others(token)
-        for other in others:
-            self.route(
-                Push(
-                    id=new_id(),
-                    token=other,
-                    payload=payload,
-                    event=MARK_READ,
-                    expires_at=expires_at,
-                )
-            )
-        return len(others)
+        mark = Push(
+            id="",
+            token="",
+            payload=payload,
+            event=MARK_READ,
+            expires_at=self._clock.wall() + self._default_ttl_s,
+        )
+        return [msgspec.structs.replace(mark, id=new_id(), token=token) for token in tokens]
 
     # -- what is held
 
