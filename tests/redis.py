@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from trio_push.engine.url import RedisUrl
@@ -47,16 +47,16 @@ class RedisServer:
         files = ("--dir", str(self.folder), "--save", "", "--appendonly", "yes", "--logfile", "log")
         self._process = subprocess.Popen([program, *where, *files, *self._options])
         deadline = time.monotonic() + PATIENCE_S
-        while not self._answers():
+        while not self.says("PING", b"+PONG"):
             assert time.monotonic() < deadline, (self.folder / "log").read_text()
             time.sleep(0.01)
 
-    def _answers(self) -> bool:
+    def says(self, command: str, answer: bytes) -> bool:
         with socket.socket(socket.AF_UNIX) as sock:
             try:
                 sock.connect(str(self.socket))
-                sock.sendall(b"PING\r\n")
-                return sock.recv(100).startswith(b"+PONG")
+                sock.sendall(command.encode() + b"\r\n")
+                return answer in sock.recv(4096)
             except OSError:
                 return False
 
@@ -94,3 +94,58 @@ def redis_server(*options: str, port: int = 0) -> Iterator[RedisServer]:
             yield server
         finally:
             server.close()
+
+
+class RedisCluster:
+    """Three primaries on ports of loopback, and if asked for a replica of each."""
+
+    def __init__(self, servers: list[RedisServer]) -> None:
+        self.servers = servers
+
+    @property
+    def url(self) -> RedisUrl:
+        return RedisUrl.parse(self.url_text)
+
+    @property
+    def url_text(self) -> str:
+        hosts = ",".join(f"127.0.0.1:{server.port}" for server in self.servers)
+        return f"redis+cluster://{hosts}"
+
+    def create(self, replicas: int) -> None:
+        hosts = [f"127.0.0.1:{server.port}" for server in self.servers]
+        options = ("--cluster-yes", "--cluster-replicas", str(replicas))
+        command = ["redis-cli", "--cluster", "create", *hosts, *options]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        deadline = time.monotonic() + PATIENCE_S
+        while not all(server.says("CLUSTER INFO", b"cluster_state:ok") for server in self.servers):
+            assert time.monotonic() < deadline, "the cluster does not come up"
+            time.sleep(0.05)
+
+
+@contextmanager
+def redis_cluster(replicas: int = 0) -> Iterator[RedisCluster]:
+    options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "2000")
+    with ExitStack() as stack:
+        servers = [
+            stack.enter_context(redis_server(*options, port=port))
+            for port in free_ports(3 * (1 + replicas))
+        ]
+        cluster = RedisCluster(servers)
+        cluster.create(replicas)
+        yield cluster
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that are free now, as is what a cluster's node also takes: 10000 above."""
+    found: list[int] = []
+    with ExitStack() as stack:
+        while len(found) < count:
+            sock, bus = (stack.enter_context(socket.socket()) for _ in range(2))
+            sock.bind(("127.0.0.1", 0))
+            port = sock.getsockname()[1]
+            try:
+                bus.bind(("127.0.0.1", port + 10_000))
+            except (OSError, OverflowError):
+                continue
+            found.append(port)
+    return found

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from uuid import uuid4
 
 import msgspec
 import pytest
 import trio
 
 from tests.fakes import T0, push
-from tests.redis import redis_server
+from tests.redis import RedisCluster, redis_cluster, redis_server
 from trio_push.engine.client import open_redis
 from trio_push.engine.contract import (
     ANY_DELAYED,
@@ -29,10 +30,21 @@ from trio_push.push import Push, State
 pytestmark = pytest.mark.needs("redis-server")
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[RedisCluster]:
+    with redis_cluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture(params=["memory", "redis", "cluster"])
 async def shared(request: pytest.FixtureRequest) -> AsyncIterator[Shared]:
     if request.param == "memory":
         yield MemoryShared()
+        return
+    if request.param == "cluster":
+        cluster = request.getfixturevalue("cluster")
+        async with open_redis(cluster.url) as client:
+            yield RedisShared(client, f"t{uuid4()}")
         return
     with redis_server() as server:
         async with open_redis(server.url) as client:

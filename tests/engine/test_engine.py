@@ -2,52 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import pytest
 import trio
 
-from tests.engine.nodes import Nodes, OneNode, until
+from tests.engine.nodes import Nodes, until
 from tests.fakes import T0, push
-from tests.redis import redis_server
-from trio_push.engine.client import open_redis
-from trio_push.engine.memory import MemoryShared
-from trio_push.engine.redis import RedisShared
 from trio_push.push import State
 from trio_push.wire.cursor import Cursor
 
 pytestmark = pytest.mark.needs("redis-server")
-
-
-@pytest.fixture(params=["memory", "redis"])
-async def nodes(request: pytest.FixtureRequest, nursery: trio.Nursery) -> AsyncIterator[Nodes]:
-    if request.param == "memory":
-        nodes = Nodes(MemoryShared(), nursery)
-        yield nodes
-        nodes.check()
-        nursery.cancel_scope.cancel()
-        return
-    with redis_server() as server:
-        async with open_redis(server.url) as client:
-            nodes = Nodes(RedisShared(client, "t"), nursery)
-            yield nodes
-            nodes.check()
-            nursery.cancel_scope.cancel()
-            for node in nodes.all:
-                node.kill()
-            await trio.sleep(0.01)
-
-
-@pytest.fixture
-async def a(nodes: Nodes) -> OneNode:
-    return await nodes.start()
-
-
-@pytest.fixture
-async def b(nodes: Nodes, a: OneNode) -> OneNode:
-    node = await nodes.start()
-    await until(lambda: len(a.engine.members.living) == 2)
-    return node
 
 
 async def test_a_push_finds_its_device_at_the_other_node(nodes: Nodes, a, b) -> None:

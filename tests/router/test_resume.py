@@ -287,4 +287,4 @@ async def test_read_on_one_device_is_told_to_the_others(
     tablet = FakeDevice("cc")
     node.router.attach(tablet)
     assert tablet.fields(b"data", b"mark_read") == [b'{"notification_id":"n1"}']
-    assert node.router.mark_read("ee", "n1") == 0
+    node.router.mark_read("ee", "n1")

@@ -58,7 +58,7 @@ class Everywhere:
             void = self._engine.members.void
             with _promised():
                 taken = await self._engine.shared.take(push_id, None, void=void)
-                recalled += await self._ask_owners(taken, Recall(push_id))
+                recalled += await self._ask_owners(taken.owners, Recall(push_id))
             recalled += self._count(State.RECALLED, taken)
         await self._router.commit()
         return recalled
@@ -89,9 +89,14 @@ class Everywhere:
             return True
         if self._engine is None:
             return False
+        shared, members = self._engine.shared, self._engine.members
         with _promised():
-            taken = await self._engine.shared.take(push_id, token, void=self._engine.members.void)
-            count = await self._ask_owners(taken, Ack(token, push_id))
+            taken = await shared.take(push_id, token, void=members.void)
+            # Its owner may have sent the push just now, and not written it down yet.
+            [owner] = await shared.owners([token])
+            count = 0
+            if owner is not None:
+                count = await self._ask_owners(frozenset({owner}), Ack(token, push_id))
         return count + self._count(State.ACKNOWLEDGED, taken) > 0
 
     @contextmanager
@@ -176,10 +181,10 @@ class Everywhere:
         self._ledger.take_over(state, taken.pushes)
         return taken.pushes
 
-    async def _ask_owners(self, taken: Taken, question: Question) -> int:
+    async def _ask_owners(self, owners: frozenset[str], question: Question) -> int:
         assert self._engine is not None
         count = 0
-        for node in taken.owners & frozenset(self._engine.members.others):
+        for node in owners & frozenset(self._engine.members.others):
             reply = await self._engine.post.ask(node, question)
             count += reply.counts.get(0, 0) if isinstance(reply, Counts) else 0
         return count
