@@ -45,7 +45,9 @@ class RedisServer:
         assert program, "mark the test with needs"
         where = ("--port", str(self.port), "--unixsocket", str(self.socket))
         files = ("--dir", str(self.folder), "--save", "", "--appendonly", "yes", "--logfile", "log")
-        self._process = subprocess.Popen([program, *where, *files, *self._options])
+        # Not our output: whoever reads that to its end would wait for this process too.
+        command = [program, *where, *files, *self._options]
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         deadline = time.monotonic() + PATIENCE_S
         while not self.says("PING", b"+PONG"):
             assert time.monotonic() < deadline, (self.folder / "log").read_text()

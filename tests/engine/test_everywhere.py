@@ -55,7 +55,7 @@ async def test_an_acknowledgement_is_told_to_who_waits_for_it(
     nodes: Nodes, a: OneNode, b: OneNode
 ) -> None:
     await b.connect()
-    with a.node.everywhere.expected("x") as acknowledged:
+    async with a.node.everywhere.expected("x") as acknowledged:
         assert await a.submit(push(wants_ack=True)) == [State.QUEUED]
         await until(lambda: b.count(State.AWAITING_ACK) == 1)
         assert b.router.acks.acknowledge("aa", "x")

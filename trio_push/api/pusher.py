@@ -53,7 +53,7 @@ class Pusher:
         request = msgspec.structs.replace(request, id=request.id or new_id())
         everywhere = self._node.everywhere
         assert request.id is not None
-        with everywhere.expected(request.id) as acknowledged:
+        async with everywhere.expected(request.id) as acknowledged:
             answer = await self.push(request)
             # A repeated request finds a push that was acknowledged before it came.
             if not answer.duplicate or await everywhere.is_held(

@@ -7,8 +7,8 @@ shared, and where need be the other nodes. Called by the API and by devices.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import NamedTuple
 
 import trio
@@ -23,6 +23,7 @@ from trio_push.engine.messages import (
     Question,
     Recall,
     Registration,
+    encode,
 )
 from trio_push.errors import Refusal, StoreFailed
 from trio_push.push import Push, State
@@ -99,16 +100,18 @@ class Everywhere:
                 count = await self._ask_owners(frozenset({owner}), Ack(token, push_id))
         return count + self._count(State.ACKNOWLEDGED, taken) > 0
 
-    @contextmanager
-    def expected(self, push_id: str) -> Iterator[trio.Event]:
+    @asynccontextmanager
+    async def expected(self, push_id: str) -> AsyncIterator[trio.Event]:
         """An event that is set when a push with this id is acknowledged, at whichever node."""
         with self._router.acks.expected(push_id) as event:
             if self._engine is None:
                 yield event
                 return
             me, nodes = self._engine.members.name, self._engine.members.others
-            for node in nodes:
-                self._engine.post.tell(node, Expect(me, push_id))
+            # Now and not soon: it has to be there before the push is.
+            expect = encode([Expect(me, push_id)])
+            with _promised():
+                await self._engine.shared.send(dict.fromkeys(nodes, expect))
             try:
                 yield event
             finally:

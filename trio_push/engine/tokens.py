@@ -127,7 +127,8 @@ class Tokens:
     def renew(self, tokens: Iterable[str]) -> None:
         """See to it that these are this node's, unless another has them, with all their rows."""
         self._renewing |= dict.fromkeys(tokens)
-        self._has_work.set()
+        if self._renewing:
+            self._has_work.set()
 
     def renew_all(self) -> None:
         """What the others know of this node may be wrong: tell them anew."""
