@@ -130,6 +130,18 @@ async def test_resumes_at_the_other_node(nodes: Nodes, a, b) -> None:
     assert device.events == [b"3", b"4"]
 
 
+async def test_says_later_where_it_has_been(nodes: Nodes, a, b) -> None:
+    device = await a.connect()
+    await a.submit(push(b"1"), push(b"2"))
+    first = device.seqs[0]
+    a.disconnect(device)
+    device = await b.connect()
+    assert b.engine.resume(device, Cursor(a.name, first), before=0)
+    await until(lambda: device.events == [b"2"])
+    assert b'"recovered":true' in device.fields(b"data", b"sync_result")[0]
+    assert not b.engine.resume(device, Cursor("gone", 1), before=0)
+
+
 async def test_resuming_acknowledges_what_the_other_node_sent(nodes: Nodes, a, b) -> None:
     device = await a.connect()
     await a.submit(push(b"1", wants_ack=True), push(b"2", wants_ack=True))

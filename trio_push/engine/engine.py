@@ -99,7 +99,7 @@ class Engine:
         self.post = Post(shared, members, local, ledger, clock)
         self.chores = Chores(shared, members, tokens, self.post, ledger, clock)
         local.tokens, local.forwarder = tokens, self.forwarder
-        members.on_return = self._resume
+        members.on_return = self._return
         journal.on_replaced = lambda n: ledger.take_over(State.COALESCED, n)
         journal.on_moved = self._tell_owners
         tokens.on_claimed = self._tell_older
@@ -133,7 +133,7 @@ class Engine:
             except StoreFailed as failed:
                 log.error("redis_failed", error=str(failed))
 
-    def _resume(self) -> None:
+    def _return(self) -> None:
         """What is shared can be reached (again)."""
         self.tokens.renew_all()
         if self._nursery is not None:
@@ -159,9 +159,7 @@ class Engine:
             if cursor is not None and cursor.epoch in self.members.others:
                 # First, so that what was sent there is out of the rows when they are claimed.
                 asked = cursor.epoch
-                reply = await self._ask_to_yield(asked, token, cursor.seq)
-                if reply is not None:
-                    missed = Missed(self.local.remember(token, reply.pushes), reply.complete)
+                missed = await self._missed(asked, token, cursor.seq)
             claim = await self.tokens.claim(token)
             if claim is not None and claim.older in self.members.living and claim.older != asked:
                 await self._ask_to_yield(claim.older, token, None)
@@ -169,6 +167,12 @@ class Engine:
             if claim is not None:
                 self.local.adopt(token, claim.rows, cursor)
             yield missed
+
+    async def _missed(self, node: str, token: str, seq: int) -> Missed | None:
+        reply = await self._ask_to_yield(node, token, seq)
+        if reply is None:
+            return None
+        return Missed(self.local.remember(token, reply.pushes), reply.complete)
 
     async def _ask_to_yield(self, node: str, token: str, seq: int | None) -> SentSince | None:
         reply = await self.post.ask(node, Yield(token, self._clock.wall(), seq))
@@ -188,6 +192,22 @@ class Engine:
         async with self.admitting(connection.token, None):
             if self._directory.get(connection.token) is connection:
                 self.local.deliver(connection)
+
+    def resume(self, connection: Connection, cursor: Cursor, *, before: int) -> bool:
+        """A device that is here says that it has been at another node: False if that is gone.
+
+        It is told soon what it missed there.
+        """
+        if self._nursery is None or cursor.epoch not in self.members.others:
+            return False
+        self._nursery.start_soon(self._resume_from, connection, cursor, before)
+        return True
+
+    async def _resume_from(self, connection: Connection, cursor: Cursor, before: int) -> None:
+        missed = await self._missed(cursor.epoch, connection.token, cursor.seq)
+        if not connection.closed:
+            elsewhere = missed or Missed([], complete=False)
+            self._router.resume(connection, cursor, before=before, elsewhere=elsewhere)
 
     def acknowledge(self, token: str, push_id: str) -> None:
         """A device says here that it has a push that another node may have sent it."""

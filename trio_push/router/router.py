@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec.structs
-import orjson
 import trio
 
 from trio_push.clock import Clock
@@ -20,19 +19,19 @@ from trio_push.devices.connection import Connection, Transport
 from trio_push.devices.delivery import Delivery, DeviceGone
 from trio_push.errors import Refusal
 from trio_push.faults import Faults
-from trio_push.ids import new_id
 from trio_push.mailbox.history import History, Missed
 from trio_push.mailbox.journal import Journal
 from trio_push.mailbox.offline import Offline
 from trio_push.mailbox.store import Held, Store
 from trio_push.mailbox.users import Users
-from trio_push.push import MARK_READ, Numbered, Push, State
+from trio_push.push import Numbered, Push, State
 from trio_push.router.acks import Acks
 from trio_push.router.channel import SLICE, PushChannel, Submission
 from trio_push.router.committer import Committer
 from trio_push.router.delay import Delay
 from trio_push.router.directory import Directory
 from trio_push.router.faults import FaultyRoutes
+from trio_push.router.read_marks import read_marks
 from trio_push.router.restore import restore
 from trio_push.sockets import WOULD_BLOCK
 from trio_push.watch.ledger import Ledger
@@ -296,13 +295,20 @@ class Router:
         self.delivery.catch_up(connection, self._seq, greeting, missed.events)
         return mark
 
-    def resume(self, connection: Connection, cursor: Cursor, *, before: int) -> None:
+    def resume(
+        self,
+        connection: Connection,
+        cursor: Cursor,
+        *,
+        before: int,
+        elsewhere: Missed | None = None,
+    ) -> None:
         """A device that is connected says what it has: it gets what it missed before it came.
 
         What it was sent since, it has been sent on this connection.
         """
         self._seq += 1
-        greeting, missed = self._greet(connection, cursor, before)
+        greeting, missed = self._greet(connection, cursor, before, elsewhere)
         self.delivery.replay(connection, self._seq, greeting, missed.events)
 
     def seq_of(self, token: str, push_id: str) -> int | None:
@@ -335,15 +341,8 @@ class Router:
 
     def read_marks(self, tokens: Sequence[str], notification_id: str) -> list[Push]:
         """The pushes that tell these devices what was read on another."""
-        payload = orjson.dumps({"notification_id": notification_id})
-        mark = Push(
-            id="",
-            token="",
-            payload=payload,
-            event=MARK_READ,
-            expires_at=self._clock.wall() + self._default_ttl_s,
-        )
-        return [msgspec.structs.replace(mark, id=new_id(), token=token) for token in tokens]
+        expires_at = self._clock.wall() + self._default_ttl_s
+        return read_marks(tokens, notification_id, expires_at)
 
     # -- what is held
 
