@@ -119,14 +119,22 @@ class RedisCluster:
         command = ["redis-cli", "--cluster", "create", *hosts, *options]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         deadline = time.monotonic() + PATIENCE_S
-        while not all(server.says("CLUSTER INFO", b"cluster_state:ok") for server in self.servers):
+        while not self._is_up(replicas):
             assert time.monotonic() < deadline, "the cluster does not come up"
             time.sleep(0.05)
+
+    def _is_up(self, replicas: int) -> bool:
+        ok = [server.says("CLUSTER INFO", b"cluster_state:ok") for server in self.servers]
+        synced = [
+            server.says("INFO replication", b"master_link_status:up") for server in self.servers
+        ]
+        return all(ok) and sum(synced) == 3 * replicas
 
 
 @contextmanager
 def redis_cluster(replicas: int = 0) -> Iterator[RedisCluster]:
     options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "2000")
+    options += ("--repl-diskless-sync-delay", "0")
     with ExitStack() as stack:
         servers = [
             stack.enter_context(redis_server(*options, port=port))

@@ -305,11 +305,11 @@ async def _open_shared(settings: ServeSettings) -> AsyncIterator[Shared | None]:
         yield None
         return
     # Here and not above: the client takes a third of a second to import.
-    from trio_push.engine.client import open_redis
+    from trio_push.engine.client import open_link
     from trio_push.engine.redis import RedisShared
 
-    async with open_redis(RedisUrl.parse(settings.redis)) as client:
-        yield RedisShared(client, settings.redis_prefix)
+    async with open_link(RedisUrl.parse(settings.redis)) as link:
+        yield RedisShared(link, settings.redis_prefix)
 
 
 def _url(scheme: str, sock: socket.socket) -> str:

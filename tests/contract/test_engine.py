@@ -11,7 +11,7 @@ import trio
 
 from tests.fakes import T0, push
 from tests.redis import RedisCluster, redis_cluster, redis_server
-from trio_push.engine.client import open_redis
+from trio_push.engine.client import open_link
 from trio_push.engine.contract import (
     ANY_DELAYED,
     Claim,
@@ -43,12 +43,12 @@ async def shared(request: pytest.FixtureRequest) -> AsyncIterator[Shared]:
         return
     if request.param == "cluster":
         cluster = request.getfixturevalue("cluster")
-        async with open_redis(cluster.url) as client:
-            yield RedisShared(client, f"t{uuid4()}")
+        async with open_link(cluster.url) as link:
+            yield RedisShared(link, f"t{uuid4()}")
         return
     with redis_server() as server:
-        async with open_redis(server.url) as client:
-            yield RedisShared(client, "t")
+        async with open_link(server.url) as link:
+            yield RedisShared(link, "t")
 
 
 def row(payload: bytes = b"1", uid: str = "a:1", state: State = State.STORED, **more) -> HeldRow:

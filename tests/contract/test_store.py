@@ -18,7 +18,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from tests.contract.world import SETTINGS, World
 from tests.fakes import T0, push
 from tests.redis import redis_server
-from trio_push.engine.client import open_redis
+from trio_push.engine.client import open_link
 from trio_push.engine.contract import Shared
 from trio_push.engine.memory import MemoryShared
 from trio_push.engine.redis import RedisShared
@@ -54,8 +54,8 @@ async def _shared(kind: str, clock: MockClock) -> AsyncIterator[Shared | None]:
         # The clock jumps only when Redis has had time to answer.
         clock.autojump_threshold = 0.05
         with redis_server() as server:
-            async with open_redis(server.url) as client:
-                yield RedisShared(client, "t")
+            async with open_link(server.url) as link:
+                yield RedisShared(link, "t")
     else:
         yield None
 

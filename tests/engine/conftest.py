@@ -10,7 +10,7 @@ import trio
 from tests.engine.nodes import Nodes, OneNode, until
 from tests.redis import redis_server
 from tests.redis_fixtures import redis as redis
-from trio_push.engine.client import open_redis
+from trio_push.engine.client import open_link
 from trio_push.engine.memory import MemoryShared
 from trio_push.engine.redis import RedisShared
 
@@ -24,8 +24,8 @@ async def nodes(request: pytest.FixtureRequest, nursery: trio.Nursery) -> AsyncI
         nursery.cancel_scope.cancel()
         return
     with redis_server() as server:
-        async with open_redis(server.url) as client:
-            nodes = Nodes(RedisShared(client, "t"), nursery)
+        async with open_link(server.url) as link:
+            nodes = Nodes(RedisShared(link, "t"), nursery)
             yield nodes
             nodes.check()
             nursery.cancel_scope.cancel()

@@ -15,7 +15,7 @@ import httpx
 import pytest
 import trio
 
-from tests.redis import RedisServer, redis_server
+from tests.redis import RedisCluster, RedisServer, redis_server
 from tests.serving import Peer, serving
 from trio_push.errors import ConfigError, Unreachable
 from trio_push.server import Server
@@ -27,7 +27,7 @@ HOUR = {"apns_expiration": "4000000000"}
 
 
 @asynccontextmanager
-async def two(redis: RedisServer) -> AsyncIterator[tuple[Server, Server]]:
+async def two(redis: RedisServer | RedisCluster) -> AsyncIterator[tuple[Server, Server]]:
     settings = {"redis": redis.url_text, "sound": False, "api": "127.0.0.1:0"}
     async with serving(**settings) as a, serving(**settings) as b:
         await until(lambda: len(a.node.engine.members.living) == 2)
@@ -105,10 +105,10 @@ async def test_redis_goes_and_comes_back(how: str) -> None:
             assert await ready(a) == 200
 
 
-async def until_pushed(server: Server, token: str, payload: bytes) -> None:
+async def until_pushed(server: Server, token: str, payload: bytes, **headers: str) -> None:
     """As a provider does: again until it is taken."""
     with trio.fail_after(PATIENCE_S):
-        while await push(server, token, payload) != 200:
+        while await push(server, token, payload, **headers) != 200:
             await trio.sleep(0.2)
 
 

@@ -11,14 +11,19 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final, TypeAlias
 
+import anyio
 import coredis
+import structlog
+import trio
 from coredis.connection import TCPLocation
 from coredis.exceptions import RedisError
 from coredis.retry import NoRetryPolicy
 
 from trio_push.config import SECONDS
 from trio_push.engine.url import RedisUrl
-from trio_push.errors import ConfigError, PushError, Unreachable
+from trio_push.errors import ConfigError, PushError, StoreFailed, Unreachable
+
+log = structlog.get_logger()
 
 #: connections of a node to each Redis. Commands share them, and only one that blocks (reading
 #: the inbox) keeps one for itself: a few are used.
@@ -27,10 +32,17 @@ MAX_CONNECTIONS: Final = 8
 CONNECT_TIMEOUT_S: Final = 2 * SECONDS
 ANSWER_TIMEOUT_S: Final = 5 * SECONDS
 
+#: time after which a client is opened in place of one that was lost
+REOPEN_S: Final = 0.5 * SECONDS
+
 Client: TypeAlias = "coredis.Redis[bytes] | coredis.RedisCluster[bytes]"
 
-#: what a command may raise when Redis is not there, or not well
-REDIS_ERRORS: Final = (RedisError, OSError, TimeoutError)
+#: what a command may raise when Redis is not there, or not well; the last three when its client
+#: was replaced under it
+REDIS_ERRORS: Final = (
+    *(RedisError, OSError, TimeoutError),
+    *(RuntimeError, anyio.ClosedResourceError, anyio.BrokenResourceError),
+)
 
 
 @asynccontextmanager
@@ -48,12 +60,91 @@ async def open_redis(url: RedisUrl) -> AsyncIterator[Client]:
             if failure is None:
                 yield client
     except BaseExceptionGroup as group:
-        ours = group.exceptions[0] if len(group.exceptions) == 1 else group
-        raise ours if isinstance(ours, PushError) else group from None
+        raise _ours(group) from None
     except REDIS_ERRORS as exc:  # a cluster is asked for its layout before there is a client
         failure = _unreachable(url, exc)
     if failure is not None:
         raise failure
+
+
+class Link:
+    """The way to Redis. A client that will not find back to it is replaced by another.
+
+    That is one of a cluster: it learns of a new layout only from nodes that are there, and gives
+    up when for a while there are none.
+    """
+
+    def __init__(self, url: RedisUrl) -> None:
+        self._url = url
+        self._client: Client | None = None
+        self._is_broken = trio.Event()
+
+    @property
+    def client(self) -> Client:
+        """Raises StoreFailed while there is none."""
+        if self._client is None:
+            raise StoreFailed(f"Redis at {self._url} does not answer")
+        return self._client
+
+    def failed(self, why: BaseException) -> StoreFailed:
+        """A command has failed; returns what is to be raised."""
+        if self._url.is_cluster:
+            self._is_broken.set()
+        return StoreFailed(f"Redis: {why or type(why).__name__}")
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Hold a client open, until cancelled. Raises what `open_redis` does the first time."""
+        async with trio.open_nursery() as nursery:
+            retire = await nursery.start(self._hold)
+            task_status.started()
+            while True:
+                await self._is_broken.wait()
+                await trio.sleep(REOPEN_S)
+                self._is_broken = trio.Event()
+                try:
+                    newer = await nursery.start(self._hold)
+                except (Unreachable, ConfigError) as exc:
+                    log.info("redis_client_lost", error=str(exc))
+                    self._is_broken.set()
+                else:
+                    retire.set()
+                    retire = newer
+
+    async def _hold(self, *, task_status: trio.TaskStatus[trio.Event]) -> None:
+        """Be the client until another takes over; who is using this one then may finish."""
+        retire, is_open = trio.Event(), False
+        try:
+            async with open_redis(self._url) as client:
+                self._client, is_open = client, True
+                task_status.started(retire)
+                await retire.wait()
+                await trio.sleep(ANSWER_TIMEOUT_S + CONNECT_TIMEOUT_S)
+        except ExceptionGroup as group:
+            if not is_open:
+                raise _unreachable(self._url, group.exceptions[0]) from group
+            log.info("redis_client_lost", error=repr(group.exceptions[0]))
+            self._is_broken.set()
+
+
+@asynccontextmanager
+async def open_link(url: RedisUrl) -> AsyncIterator[Link]:
+    """A link that works now, for as long as the block runs. Raises as `open_redis` does."""
+    try:
+        async with trio.open_nursery() as nursery:
+            link = Link(url)
+            await nursery.start(link.run)
+            yield link
+            nursery.cancel_scope.cancel()
+    except BaseExceptionGroup as group:
+        raise _ours(group) from None
+
+
+def _ours(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The error of ours that is alone in a group; else the group."""
+    only: BaseException = group
+    while isinstance(only, BaseExceptionGroup) and len(only.exceptions) == 1:
+        only = only.exceptions[0]
+    return only if isinstance(only, PushError) else group
 
 
 async def _check(client: Client, url: RedisUrl) -> ConfigError | Unreachable | None:

@@ -15,7 +15,7 @@ from coredis.exceptions import NoScriptError
 from coredis.tokens import PureToken
 
 from trio_push.engine import scripts
-from trio_push.engine.client import REDIS_ERRORS, Client
+from trio_push.engine.client import REDIS_ERRORS, Client, Link
 from trio_push.engine.contract import (
     NOTE_AGAIN_S,
     Beat,
@@ -41,7 +41,6 @@ from trio_push.engine.redis_values import (
     token_of,
 )
 from trio_push.engine.scripts import Script
-from trio_push.errors import StoreFailed
 
 T = TypeVar("T")
 #: what is asked of a pipeline; Any: coredis has a type for each command
@@ -54,12 +53,12 @@ WAIT_MS: Final = 1000
 
 
 class RedisShared:
-    """The contract on a client that is open."""
+    """The contract on a link that is open."""
 
     partitions = len(TAGS)
 
-    def __init__(self, client: Client, prefix: str) -> None:
-        self._client = client
+    def __init__(self, link: Link, prefix: str) -> None:
+        self._link = link
         self._keys = Keys(prefix)
 
     # -- commands
@@ -69,18 +68,19 @@ class RedisShared:
         if not commands:
             return []
         try:
-            pipeline = self._client.pipeline(transaction=False, raise_on_error=False)
+            client = self._link.client
+            pipeline = client.pipeline(transaction=False, raise_on_error=False)
             async with pipeline as pipe:
                 for command in commands:
                     command(pipe)
             results = list(pipe.results or ())
             for i, result in enumerate(results):
                 if isinstance(result, NoScriptError):
-                    results[i] = await commands[i](_ByText(self._client))
+                    results[i] = await commands[i](_ByText(client))
                 elif isinstance(result, Exception):
                     raise result
         except REDIS_ERRORS as exc:
-            raise StoreFailed(f"Redis: {exc or type(exc).__name__}") from exc
+            raise self._link.failed(exc) from exc
         return results
 
     async def _run_scripts(
@@ -138,11 +138,11 @@ class RedisShared:
     async def receive(self, node: str, after: str, *, wait: bool = True) -> list[tuple[str, bytes]]:
         inbox = self._keys.inbox(node)
         try:
-            found = await self._client.xread(
+            found = await self._link.client.xread(
                 {inbox: after or "0"}, READ_AT_ONCE, WAIT_MS if wait else None
             )
         except REDIS_ERRORS as exc:
-            raise StoreFailed(f"Redis: {exc or type(exc).__name__}") from exc
+            raise self._link.failed(exc) from exc
         entries: Any = next(iter(found.values()), ()) if found else ()  # Any: of bytes or text
         return [(each.identifier.decode(), each.field_values[b"m"]) for each in entries]
 
