@@ -45,9 +45,9 @@ async def test_unregistered_everywhere(nodes: Nodes, a: OneNode, b: OneNode) -> 
         b.node.directory.check("aa")
     assert refused.value.timestamp_ms == since
     late = await nodes.start()
-    await until(lambda: late.node.directory.is_unregistered("bb"))
+    await until(lambda: late.node.directory.unregistered_at_ms("bb"))
     await b.node.everywhere.register("aa")
-    await until(lambda: not a.node.directory.is_unregistered("aa"))
+    await until(lambda: a.node.directory.unregistered_at_ms("aa") is None)
     assert (a.count(State.RECALLED), nodes.in_transit) == (1, 0)
 
 

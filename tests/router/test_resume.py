@@ -52,7 +52,7 @@ async def test_what_is_pushed_meanwhile_comes_behind_what_was_missed(
     """A device says what it has when it takes no more just then."""
     old = attach(node)
     await submit(node, push(b"1"), push(b"2"), push(b"3"))
-    before = node.router._history.mark
+    before = node.router.history.mark
     node.router.delivery.disconnect(old)
     new = attach(node, room=5)
     await submit(node, push(b"4"))

@@ -52,6 +52,7 @@ from trio_push.errors import Refusal, StoreFailed
 from trio_push.mailbox.history import Missed
 from trio_push.push import State
 from trio_push.router.directory import Directory
+from trio_push.router.read_marks import read_marks
 from trio_push.router.router import Router
 from trio_push.watch.ledger import Ledger
 from trio_push.wire.cursor import Cursor
@@ -232,7 +233,8 @@ class Engine:
             return
         others = [other for other in tokens if other != token]
         if others:
-            pushes = self._router.read_marks(others, notification_id)
+            expires_at = self._clock.wall() + self._router.default_ttl_s
+            pushes = read_marks(others, notification_id, expires_at)
             self.local.submit(pushes, self._ledger.enter, lambda outcomes: None)
 
     # -- news

@@ -65,11 +65,12 @@ class Local:
         self._clock = clock
 
     def next_number(self) -> int:
-        return self._router.next_number()
+        self._router.seq += 1
+        return self._router.seq
 
     def advance(self, now: float) -> None:
         """Numbers of all nodes keep the order of time."""
-        self._router.advance(int(now * 1_000_000))
+        self._router.seq = max(self._router.seq, int(now * 1_000_000))
 
     # -- pushes
 

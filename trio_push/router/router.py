@@ -7,7 +7,7 @@ reply promises. It never waits for a device.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import msgspec.structs
@@ -61,7 +61,7 @@ class Router:
         #: names this store's lifetime in event ids: another epoch, another sequence
         self.epoch = journal.epoch
         self._store_total = settings.store_total
-        self._default_ttl_s = settings.default_ttl_s
+        self.default_ttl_s = settings.default_ttl_s
         self._clock = clock
         self._ledger = ledger
         self._directory = directory
@@ -72,9 +72,10 @@ class Router:
         self.offline = Offline(self._store, ledger, journal, per_token=settings.store_per_token)
         self.committer = Committer(journal, self.offline, directory)
         self.users = Users(journal, per_user=settings.devices_per_user)
-        self._seq = journal.seq
+        #: the last number that was given
+        self.seq = journal.seq
         self.history = History(
-            per_token=settings.history_per_token, total=settings.history_total, floor=self._seq
+            per_token=settings.history_per_token, total=settings.history_total, floor=self.seq
         )
         self._faults = faults
         self._faulty = FaultyRoutes(faults, self, clock, ledger, directory)
@@ -91,11 +92,6 @@ class Router:
             mailbox_capacity=settings.mailbox_capacity,
         )
 
-    @property
-    def seq(self) -> int:
-        """The number of what was routed last."""
-        return self._seq
-
     async def run(
         self,
         pushes: PushChannel,
@@ -109,7 +105,7 @@ class Router:
         now = self._clock.wall()
         await restore(self._journal, self.offline, self._directory, self.users, now)
         async with trio.open_nursery() as nursery:
-            await nursery.start(self.committer.run, lambda: self._seq)
+            await nursery.start(self.committer.run, lambda: self.seq)
             await nursery.start(self.delivery.run)
             await nursery.start(self._delay.run)
             task_status.started()
@@ -138,8 +134,8 @@ class Router:
         if delayed or (push.collapse_id is not None and self._has_somewhere_to_go(push)):
             self.offline.displace(push)
         if delayed:
-            self._seq += 1
-            self._delay.hold(Held(self._seq, push, State.DELAYED))
+            self.seq += 1
+            self._delay.hold(Held(self.seq, push, State.DELAYED))
             state = State.DELAYED
         else:
             state = self._place(push)
@@ -154,14 +150,6 @@ class Router:
             self.offline.displace(push)
         return self._place(push)
 
-    def next_number(self) -> int:
-        self._seq += 1
-        return self._seq
-
-    def advance(self, seq: int) -> None:
-        """The next number is to be above this one."""
-        self._seq = max(self._seq, seq)
-
     def _has_somewhere_to_go(self, push: Push) -> bool:
         """Whether a push will not just be discarded, and so may replace another."""
         return push.storable or self._directory.get(push.token) is not None
@@ -170,8 +158,8 @@ class Router:
         """Bring a push that is due to its device or into the store."""
         if push.wants_ack and self.offline.is_full(push.token):
             return State.DROPPED_MAILBOX_FULL
-        self._seq += 1
-        numbered = Numbered(self._seq, push, promised or push.wants_ack)
+        self.seq += 1
+        numbered = Numbered(self.seq, push, promised or push.wants_ack)
         connection = self._directory.get(push.token)
         if connection is not None:
             try:
@@ -231,8 +219,8 @@ class Router:
         # demand befalls each by itself.
         one_by_one = push.collapse_id is not None or self._faults.touches_routes
         # A number per slice, so that pushes routed between two slices keep their order.
-        self._seq += 1
-        everyones = Numbered(self._seq, push)
+        self.seq += 1
+        everyones = Numbered(self.seq, push)
         remember = push.storable
         frames: dict[Transport, bytes] = {}
         delivered = 0
@@ -242,7 +230,7 @@ class Router:
                 continue
             frame = frames.get(connection.transport)
             if frame is None:
-                frame = frames[connection.transport] = connection.transport.frame(self._seq, push)
+                frame = frames[connection.transport] = connection.transport.frame(self.seq, push)
             if connection.mailbox is None:
                 try:
                     taken = connection.send(frame)
@@ -261,7 +249,7 @@ class Router:
             else:
                 rest = frame
             own = msgspec.structs.replace(push, token=connection.token)
-            numbered = Numbered(self._seq, own, own.wants_ack)
+            numbered = Numbered(self.seq, own, own.wants_ack)
             state = self.delivery.queue(connection, numbered, rest)
             self._ledger.enter(state)
             queued.append(own)
@@ -283,7 +271,7 @@ class Router:
         older = self._directory.attach(connection)
         if older is not None:
             self.delivery.disconnect(older, REPLACED)
-        self._seq += 1
+        self.seq += 1
         mark = self.history.mark
         greeting, missed = b"", Missed([], complete=True)
         if cursor is not None:
@@ -292,7 +280,7 @@ class Router:
             if self.offline.take(held, State.STORED):
                 self.offline.hold(Held(held.seq, held.push))
         # None of this waits: what is pushed from now on comes after it, and nothing twice.
-        self.delivery.catch_up(connection, self._seq, greeting, missed.events)
+        self.delivery.catch_up(connection, self.seq, greeting, missed.events)
         return mark
 
     def resume(
@@ -307,9 +295,9 @@ class Router:
 
         What it was sent since, it has been sent on this connection.
         """
-        self._seq += 1
+        self.seq += 1
         greeting, missed = self._greet(connection, cursor, before, elsewhere)
-        self.delivery.replay(connection, self._seq, greeting, missed.events)
+        self.delivery.replay(connection, self.seq, greeting, missed.events)
 
     def seq_of(self, token: str, push_id: str) -> int | None:
         """The number with which a push was delivered to a device, if that is still known."""
@@ -320,11 +308,11 @@ class Router:
     ) -> tuple[bytes, Missed]:
         missed = elsewhere or self._missed(connection.token, cursor, before)
         sync_result = connection.transport.sync_result
-        return sync_result(cursor.seq, self._seq, recovered=missed.complete), missed
+        return sync_result(cursor.seq, self.seq, recovered=missed.complete), missed
 
     def _missed(self, token: str, cursor: Cursor, before: int) -> Missed:
         """What a device has been sent since `cursor`, up to which it has everything."""
-        if cursor.epoch != self.epoch or cursor.seq > self._seq:
+        if cursor.epoch != self.epoch or cursor.seq > self.seq:
             return Missed([], complete=False)
         self.acks.acknowledge_until(token, cursor.seq)
         return self.history.since(token, cursor.seq, self._clock.wall(), before=before)
@@ -336,13 +324,9 @@ class Router:
         if self.engine is not None:
             self.engine.mark_read(token, notification_id)
             return
-        for push in self.read_marks(self.users.others(token), notification_id):
+        expires_at = self._clock.wall() + self.default_ttl_s
+        for push in read_marks(self.users.others(token), notification_id, expires_at):
             self.route(push)
-
-    def read_marks(self, tokens: Sequence[str], notification_id: str) -> list[Push]:
-        """The pushes that tell these devices what was read on another."""
-        expires_at = self._clock.wall() + self._default_ttl_s
-        return read_marks(tokens, notification_id, expires_at)
 
     # -- what is held
 
