@@ -91,9 +91,12 @@ async def test_users(nodes: Nodes, a: OneNode, b: OneNode) -> None:
     assert here.taken == b""
 
 
+#: what these do to it, tests/fault does to a Redis
+in_memory = pytest.mark.parametrize("nodes", ["memory"], indirect=True)
+
+
+@in_memory
 async def test_what_cannot_be_reached_is_refused(nodes: Nodes, a: OneNode) -> None:
-    if not hasattr(nodes.shared, "away"):
-        pytest.skip("see tests/fault for Redis")
     nodes.shared.away = "gone"
     for ask in (
         a.node.everywhere.recall("x"),
@@ -106,10 +109,9 @@ async def test_what_cannot_be_reached_is_refused(nodes: Nodes, a: OneNode) -> No
     nodes.shared.away = ""
 
 
+@in_memory
 async def test_away_and_back(nodes: Nodes, a: OneNode, b: OneNode) -> None:
     """Live local delivery goes on, what cannot be promised is refused, and it all comes back."""
-    if not hasattr(nodes.shared, "away"):
-        pytest.skip("see tests/fault for Redis")
     here = await a.connect("aa")
     nodes.shared.away = "gone"
     await until(lambda: a.node.journal.failure is not None)

@@ -28,7 +28,7 @@ from trio_push.engine.contract import Shared
 from trio_push.engine.forwarder import Forwarder
 from trio_push.engine.journal import SharedJournal
 from trio_push.engine.local import Local
-from trio_push.engine.members import Members
+from trio_push.engine.members import BEAT_S, Members
 from trio_push.engine.messages import (
     ANSWER_S,
     Ack,
@@ -139,6 +139,12 @@ class Engine:
         self.tokens.renew_all()
         if self._nursery is not None:
             self._nursery.start_soon(self._learn_unregistered)
+            self._nursery.start_soon(self._renew_again)
+
+    async def _renew_again(self) -> None:
+        """Until they saw that, the others may have stored what is for devices here."""
+        await trio.sleep(2 * BEAT_S)
+        self.tokens.renew_all()
 
     async def _learn_unregistered(self) -> None:
         try:

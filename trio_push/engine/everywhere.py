@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import trio
 
@@ -30,6 +30,9 @@ from trio_push.push import Push, State
 from trio_push.router.router import Router
 from trio_push.watch.ledger import Ledger
 from trio_push.wire.reasons import SERVICE_UNAVAILABLE, TOO_MANY_DEVICES
+
+#: time that a node has to write to all of its devices: half a minute for a million
+BROADCAST_S: Final = 60.0
 
 
 class Waiting(NamedTuple):
@@ -128,7 +131,7 @@ class Everywhere:
 
         async def at(node: str) -> None:
             assert self._engine is not None
-            reply = await self._engine.post.ask(node, Broadcast(push))
+            reply = await self._engine.post.ask(node, Broadcast(push), BROADCAST_S)
             if isinstance(reply, Counts):
                 counts.update({State(state): n for state, n in reply.counts.items()})
 

@@ -45,7 +45,9 @@ class SharedJournal:
         self.seq = int(clock.wall() * 1_000_000)
         #: number and token → uid and place of the row
         self._kept: dict[tuple[int, str], tuple[str, str]] = {}
+        #: token and uid of each of them, and of those whose end may not have been read yet
         self._uids: set[tuple[str, str]] = set()
+        self._ended: set[tuple[str, str]] = set()
         self._commits = GroupCommit(_Changes, self._write)
         self.commit = self._commits.commit
         self.run = self._commits.run
@@ -87,7 +89,6 @@ class SharedJournal:
         known = self._kept.pop((seq, token), None)
         if known is not None:
             uid, field = known
-            self._uids.discard((token, uid))
             self._record(token, uid, Drop(token, field, uid))
 
     def vacate(self, push: Push) -> None:
@@ -141,5 +142,8 @@ class SharedJournal:
         except StoreFailed as failed:
             self._members.failed(failed)
             raise
+        # A row that goes may still be in the answer to a claim: it is known for one batch more.
+        self._uids -= self._ended
+        self._ended = {(drop.token, drop.uid) for drop in drops}
         self.on_replaced(written.replaced)
         self.on_moved(written.moved)

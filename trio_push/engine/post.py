@@ -84,14 +84,14 @@ class Post:
         self._outgoing[node].append(message)
         self._has_outgoing.set()
 
-    async def ask(self, node: str, question: Question) -> Reply | None:
+    async def ask(self, node: str, question: Question, timeout_s: float = ANSWER_S) -> Reply | None:
         """A node's answer; None when it has none, or does not give it in time."""
         self._asked += 1
         number = self._asked
         event, replies = self._answers[number] = trio.Event(), []
         self.tell(node, Ask(self._members.name, number, question))
         try:
-            with trio.move_on_after(ANSWER_S):
+            with trio.move_on_after(timeout_s):
                 await event.wait()
         finally:
             del self._answers[number]
