@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 
-from tests.engine.nodes import Nodes, OneNode, until
+from tests.engine.nodes import PATIENCE_S, Nodes, OneNode, until
 from tests.fakes import T0, push
 from trio_push.engine.everywhere import Waiting
 from trio_push.errors import Refusal
@@ -124,7 +124,9 @@ async def test_away_and_back(nodes: Nodes, a: OneNode, b: OneNode) -> None:
     nodes.shared.away = ""
     await until(lambda: a.node.journal.failure is None and b.node.journal.failure is None)
     await until(lambda: late.events == [])
-    await trio.sleep(0.1)
+    with trio.fail_after(PATIENCE_S):
+        while await nodes.shared.owners(["bb"]) != [a.name]:
+            await trio.sleep(0.01)
     assert await b.submit(push(b"2", token="bb"), push(b"3")) == [State.QUEUED] * 2
     await until(lambda: (late.events, here.events) == ([b"2"], [b"1", b"3"]))
     assert nodes.clock.wall() > T0

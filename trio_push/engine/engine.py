@@ -100,6 +100,7 @@ class Engine:
         self.post = Post(shared, members, local, ledger, clock)
         self.chores = Chores(shared, members, tokens, self.post, ledger, clock)
         local.tokens, local.forwarder = tokens, self.forwarder
+        self._has_returned = trio.Event()
         members.on_return = self._return
         journal.on_replaced = lambda n: ledger.take_over(State.COALESCED, n)
         journal.on_moved = self._tell_owners
@@ -118,6 +119,7 @@ class Engine:
         async with trio.open_nursery() as self._nursery:
             try:
                 await self._nursery.start(self.members.run)
+                self._nursery.start_soon(self._catch_up)
                 for part in (self.tokens, self.forwarder, self.post, self.chores):
                     self._nursery.start_soon(part.run)
                 task_status.started()
@@ -136,20 +138,25 @@ class Engine:
 
     def _return(self) -> None:
         """What is shared can be reached (again)."""
-        self.tokens.renew_all()
-        if self._nursery is not None:
-            self._nursery.start_soon(self._learn_unregistered)
-            self._nursery.start_soon(self._renew_again)
+        self._has_returned.set()
 
-    async def _renew_again(self) -> None:
-        """Until they saw that, the others may have stored what is for devices here."""
-        await trio.sleep(2 * BEAT_S)
-        self.tokens.renew_all()
+    async def _catch_up(self) -> None:
+        """Each time that this node was cut off from the others: who has which device?
+
+        Not more often than every few seconds, as a Redis Cluster may be there in part, on and off.
+        """
+        while True:
+            await self._has_returned.wait()
+            self._has_returned = trio.Event()
+            self.tokens.renew_all()
+            await self._learn_unregistered()
+            await trio.sleep(3 * BEAT_S)
+            # Until they saw it, the others may have stored what is for devices here.
+            self.tokens.renew_all()
 
     async def _learn_unregistered(self) -> None:
         try:
-            for token, since in (await self.shared.unregistered()).items():
-                self._directory.unregister(token, since)
+            self._directory.learn_unregistered(await self.shared.unregistered())
         except StoreFailed as failed:
             self.members.failed(failed)
 

@@ -162,7 +162,8 @@ class Tokens:
             await self._journal.commit()
             await self._let_go()
             while self._wishes:
-                await self._claim(self._wishes[:ROUND])
+                wishes, self._wishes = self._wishes[:ROUND], self._wishes[ROUND:]
+                await self._claim(wishes)
             while self._renewing:
                 await self._renew(list(self._renewing)[:ROUND])
 
@@ -180,13 +181,16 @@ class Tokens:
         return token not in self._admitting and self._directory.get(token) is None
 
     async def _claim(self, wishes: Sequence[_Wish]) -> None:
-        claims = await self._ask([wish.token for wish in wishes], renew=False)
-        del self._wishes[: len(wishes)]
-        for wish, claim in zip(wishes, claims, strict=True):
-            wish.claim = claim
-            wish.done.set()
-            if claim.older is not None:
-                self.on_claimed(wish.token, claim.older)
+        try:
+            claims = await self._ask([wish.token for wish in wishes], renew=False)
+            for wish, claim in zip(wishes, claims, strict=True):
+                wish.claim = claim
+                if claim.older is not None:
+                    self.on_claimed(wish.token, claim.older)
+        finally:
+            # Without a claim, too, a device is let in.
+            for wish in wishes:
+                wish.done.set()
 
     async def _renew(self, tokens: Sequence[str]) -> None:
         here = [token for token in tokens if self._directory.get(token) is not None]
