@@ -31,6 +31,7 @@ from loadtest.scenarios import (
     connect,
     delay,
     fanout,
+    hop,
     idle,
     intake,
     provider,
@@ -256,6 +257,18 @@ def _scale(
         workers=workers,
     )
     return _report(lambda: scale.run(plan, resume), Common(json=json))
+
+
+@app.command(name="hop")
+def _hop(
+    *,
+    pushes: Annotated[int, _some("Pushes handed to each of the two nodes.")] = 100_000,
+    batch: Annotated[int, _some("Pushes handed in at once.")] = 500,
+    rounds: Rounds = 3,
+    common: Common = _COMMON,
+) -> int:
+    """What it costs, and takes, that a device is connected to another node."""
+    return _report(lambda: hop.run(pushes, batch, common.plan(rounds)), common)
 
 
 @app.command(name="simulate")

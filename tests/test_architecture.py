@@ -23,6 +23,7 @@ SANS_IO = (
     "trio_push.address",
     "trio_push.config",
     "trio_push.settings",
+    "trio_push.engine.url",
     "trio_push.wire",
     "trio_push.faults",
     "trio_push.apns.backoff",
@@ -101,6 +102,8 @@ RULES = (
     Rule("trio_push.router", ("trio_push.intake", "trio_push.api", "trio_push.node", *OUTER)),
     # asked by intake, devices and API; itself it asks none of them
     Rule("trio_push.auth", (*SERVER, *OUTER)),
+    # what makes a node one of several knows its rooms, and not who comes in at the door
+    Rule("trio_push.engine", ("trio_push.intake", "trio_push.api", "trio_push.node", *OUTER)),
     Rule("trio_push.mailbox", ("trio_push.intake", "trio_push.api", "trio_push.node", *OUTER)),
     # the front door reads the request's path: a device's goes one way, a provider's the other
     Rule("trio_push.devices", ("trio_push.intake",), unless=("trio_push.devices.front",)),

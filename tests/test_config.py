@@ -181,6 +181,9 @@ def test_settings_that_can_be_used(settings: dict[str, Any]) -> None:
         ({"connect_rate": -1}, "^--connect-rate: "),
         ({"default_ttl_s": 31 * DAYS}, "^--default-ttl: 31d is too high: at most 30d"),
         ({"mailbox_capacity": 0}, "^--mailbox-capacity: "),
+        ({"redis": "localhost"}, "^--redis: this is no URL of a Redis"),
+        ({"redis": "redis://r", "store": "sqlite:f"}, "leave out --store"),
+        ({"redis_prefix": "a{b}"}, "^--redis-prefix: "),
         ({"store_per_token": 0}, "^--store-per-token: "),
         ({"store_total": 0}, "^--store-total: "),
         ({"drain_s": -1}, "^--drain: "),
@@ -202,3 +205,4 @@ def test_a_key_that_will_not_do_is_not_shown(key: str) -> None:
 
 def test_keys_are_not_shown_with_the_other_settings() -> None:
     assert KEY not in repr(ServeSettings(api_key=(KEY,)))
+    assert "s3cret" not in repr(ServeSettings(redis="redis://:s3cret@r"))

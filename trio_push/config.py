@@ -13,6 +13,7 @@ from itertools import combinations
 
 from trio_push import settings
 from trio_push.address import Address
+from trio_push.engine.url import RedisUrl
 from trio_push.errors import ConfigError
 from trio_push.settings import setting
 
@@ -66,6 +67,15 @@ def _check_store(text: str) -> None:
         raise ConfigError(f"{text!r} is no store: write memory or sqlite:FILE")
     if text == SQLITE:
         raise ConfigError("sqlite: needs the file to keep pushes in: write sqlite:FILE")
+
+
+#: A brace would be taken for the part of a key that says where in a cluster it lies.
+_is_prefix = re.compile(r"[A-Za-z0-9._:-]{1,64}").fullmatch
+
+
+def _check_prefix(text: str) -> None:
+    if not _is_prefix(text):
+        raise ConfigError(f"{text!r} is no prefix: 1 to 64 letters, digits and -._:")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -227,6 +237,18 @@ class ServeSettings:
         unit="store",
         check=_check_store,
     )
+    redis: str | None = setting(
+        None,
+        "URL of the Redis through which several nodes are one server: redis://HOST:6379/0, "
+        "rediss://, redis+cluster://HOST:7000,HOST:7001 or unix:/PATH. It also keeps what they "
+        "hold.",
+        unit="url",
+        check=RedisUrl.parse,
+        secret=True,
+    )
+    redis_prefix: str = setting(
+        "trio-push", "What the names of all keys in Redis begin with.", check=_check_prefix
+    )
     store_per_token: int = setting(
         256, "Pushes that may be stored for one device token.", unit="pushes", minimum=1
     )
@@ -293,6 +315,8 @@ class ServeSettings:
         _check_auth(self)
         _check_apns(self)
         _check_listeners(self)
+        if self.redis and self.store != MEMORY:
+            raise ConfigError("--redis keeps what is held: leave out --store")
 
 
 #: what asks each kind of visitor who they are

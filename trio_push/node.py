@@ -15,6 +15,11 @@ from trio_push.auth.devices import DeviceAuth
 from trio_push.auth.from_settings import open_api_keys, open_apns_registry, open_device_auth
 from trio_push.clock import Clock
 from trio_push.config import ServeSettings
+from trio_push.engine.contract import Shared
+from trio_push.engine.engine import Engine
+from trio_push.engine.everywhere import Everywhere
+from trio_push.engine.journal import SharedJournal
+from trio_push.engine.members import Members
 from trio_push.faults import Faults
 from trio_push.mailbox.journal import Journal, NoJournal
 from trio_push.router.channel import PushChannel
@@ -33,6 +38,8 @@ class Node:
     directory: Directory
     journal: Journal
     router: Router
+    #: answers for all nodes, if there are several
+    everywhere: Everywhere
     push_channel: PushChannel
     device_auth: DeviceAuth
     #: what users of the API show, and with --apns-auth providers; None: nothing
@@ -42,27 +49,42 @@ class Node:
     #: faults on demand
     faults: Faults
     id: str = field(default_factory=lambda: secrets.token_hex(4))
+    #: None: the node is alone
+    engine: Engine | None = None
     #: "starting", "ready" or "draining"; only "ready" accepts pushes and devices
     phase: str = "starting"
 
     @classmethod
-    def make(cls, settings: ServeSettings, clock: Clock, journal: Journal | None = None) -> Node:
-        """A node with nothing running yet: see `Router.run`. Without a journal, memory only.
+    def make(
+        cls,
+        settings: ServeSettings,
+        clock: Clock,
+        journal: Journal | None = None,
+        shared: Shared | None = None,
+    ) -> Node:
+        """A node with nothing running yet: see `Router.run` and `Engine.run`.
 
-        Raises ConfigError when a file of keys cannot be used.
+        Without a journal, memory only; with what is `shared`, one of several, and the journal is
+        there. Raises ConfigError when a file of keys cannot be used.
         """
+        members = None if shared is None else Members(shared, secrets.token_hex(4))
+        if shared is not None and members is not None:
+            journal = SharedJournal(shared, members, clock)
         journal = journal or NoJournal()
         ledger = Ledger()
         directory = Directory()
-        node_id = secrets.token_hex(4)
+        node_id = secrets.token_hex(4) if members is None else members.name
         faults = Faults(node_id, lambda rule: ledger.befall(rule.name, rule.action.kind))
-        return cls(
+        router = Router(settings, clock, ledger, directory, journal, faults)
+        per_user = settings.devices_per_user
+        node = cls(
             settings=settings,
             clock=clock,
             ledger=ledger,
             directory=directory,
             journal=journal,
-            router=Router(settings, clock, ledger, directory, journal, faults),
+            router=router,
+            everywhere=Everywhere(router, ledger, None, per_user=per_user),
             push_channel=PushChannel(),
             device_auth=open_device_auth(settings, clock),
             api_keys=open_api_keys(settings),
@@ -70,3 +92,26 @@ class Node:
             faults=faults,
             id=node_id,
         )
+        if shared is not None and members is not None and isinstance(journal, SharedJournal):
+            node.join(shared, members, journal)
+        return node
+
+    def join(self, shared: Shared, members: Members, journal: SharedJournal) -> None:
+        """Make it one of several nodes."""
+        self.engine = self.router.engine = Engine(
+            shared,
+            members,
+            journal,
+            self.router,
+            self.directory,
+            self.ledger,
+            self.clock,
+            per_token=self.settings.store_per_token,
+            per_user=self.settings.devices_per_user,
+        )
+        self.everywhere = Everywhere(
+            self.router, self.ledger, self.engine, per_user=self.settings.devices_per_user
+        )
+        self.engine.on_ack = self.everywhere.acknowledge
+        self.router.committer.is_shared = True
+        self.router.delivery.on_gone = self.engine.local.evict

@@ -95,6 +95,9 @@ class State(IntEnum):
     DROPPED_DEVICE_TOO_SLOW = 13
     LOST = 14
     LOST_BY_FAULT = 15
+    #: this node is through with it: another has it, or what the nodes share
+    HANDED_OVER = 16
+    DROPPED_NODE_DIED = 17
 
     @property
     def is_open(self) -> bool:
@@ -118,4 +121,5 @@ _OUTCOMES: Final = {
     State.DELIVERED_ON_CONNECT: "delivered",
     State.DROPPED_MAILBOX_FULL: "dropped",
     State.DROPPED_DEVICE_TOO_SLOW: "dropped",
+    State.DROPPED_NODE_DIED: "dropped",
 }

@@ -35,6 +35,8 @@ from trio_push.devices.front import FrontDoor
 from trio_push.devices.heartbeat import Heartbeat
 from trio_push.devices.session import Session
 from trio_push.devices.websocket import EchoTransport, WebSocketTransport
+from trio_push.engine.contract import Shared
+from trio_push.engine.url import RedisUrl
 from trio_push.errors import ConfigError, Refusal
 from trio_push.faults import RuleRefused
 from trio_push.faults_file import open_rules
@@ -99,20 +101,27 @@ async def open_server(
     `debug_echo` WebSocket devices at /echo get back what they say, for tests of the protocol.
     """
     with ExitStack() as files:
-        server = Server(settings, clock or Clock(), files, debug_echo=debug_echo)
-        async with trio.open_nursery() as nursery:
-            await nursery.start(server.run)
-            yield server
-            nursery.cancel_scope.cancel()
+        async with _open_shared(settings) as shared:
+            server = Server(settings, clock or Clock(), files, shared, debug_echo=debug_echo)
+            async with trio.open_nursery() as nursery:
+                await nursery.start(server.run)
+                yield server
+                nursery.cancel_scope.cancel()
 
 
 class Server:
     """One node with its listeners. Made by `open_server`."""
 
     def __init__(
-        self, settings: ServeSettings, clock: Clock, files: ExitStack, *, debug_echo: bool
+        self,
+        settings: ServeSettings,
+        clock: Clock,
+        files: ExitStack,
+        shared: Shared | None,
+        *,
+        debug_echo: bool,
     ) -> None:
-        self.node = Node.make(settings, clock, _open_journal(settings.store, files))
+        self.node = Node.make(settings, clock, _open_journal(settings.store, files), shared)
         self._settings = settings
         _add_faults(self.node, settings)
         self._plain = [_open(address, files) for address in settings.listen]
@@ -176,6 +185,8 @@ class Server:
         with self._core:
             async with trio.open_nursery() as core:
                 await core.start(self.node.router.run, self.node.push_channel)
+                if self.node.engine is not None:
+                    await core.start(self.node.engine.run)
                 core.start_soon(self._heartbeat.run)
                 core.start_soon(self._front.watch_visitors)
                 core.start_soon(self._expiry.run)
@@ -245,6 +256,8 @@ class Server:
                 await router.commit()
         except Refusal as refusal:
             log.error("store_failed", error=str(refusal))
+        if self.node.engine is not None:
+            await self.node.engine.leave()
         books = self.node.ledger.snapshot(router.held())
         held = sum(books["open"].values())
         log.info("stopped", accepted=books["accepted"], ended=books["ended"], held=held, lost=lost)
@@ -283,6 +296,20 @@ def _add_faults(node: Node, settings: ServeSettings) -> None:
         raise ConfigError(f"--faults, --scenario: {refused}") from refused
     if rules:
         log.warning("faults_on_demand", rules=len(rules))
+
+
+@asynccontextmanager
+async def _open_shared(settings: ServeSettings) -> AsyncIterator[Shared | None]:
+    """What the nodes of `--redis` share. Raises ConfigError or Unreachable."""
+    if settings.redis is None:
+        yield None
+        return
+    # Here and not above: the client takes a third of a second to import.
+    from trio_push.engine.client import open_link
+    from trio_push.engine.redis import RedisShared
+
+    async with open_link(RedisUrl.parse(settings.redis)) as link:
+        yield RedisShared(link, settings.redis_prefix)
 
 
 def _url(scheme: str, sock: socket.socket) -> str:

@@ -7,6 +7,7 @@ whether it was stopped or killed.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,13 +17,18 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.contract.world import SETTINGS, World
 from tests.fakes import T0, push
+from tests.redis import redis_server
+from trio_push.engine.client import open_link
+from trio_push.engine.contract import Shared
+from trio_push.engine.memory import MemoryShared
+from trio_push.engine.redis import RedisShared
 from trio_push.errors import Refusal
 from trio_push.mailbox.sqlite_file import NUMBERS
 from trio_push.push import State
 from trio_push.router.restore import RETURN_S
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "shared", "redis"])
 async def world(
     request: pytest.FixtureRequest,
     tmp_path: Path,
@@ -30,12 +36,28 @@ async def world(
     nursery: trio.Nursery,
 ) -> AsyncIterator[World]:
     """A running node; whatever a test does, books and file agree in the end."""
-    path = None if request.param == "memory" else tmp_path / "pushes.db"
-    world = World(path, nursery)
-    await world.start()
-    yield world
-    await world.check_file()
-    await world.kill()
+    path = tmp_path / "pushes.db" if request.param == "sqlite" else None
+    async with _shared(request.param, autojump_clock) as shared:
+        world = World(path, nursery, shared=shared)
+        await world.start()
+        yield world
+        await world.check_file()
+        await world.kill()
+
+
+@asynccontextmanager
+async def _shared(kind: str, clock: MockClock) -> AsyncIterator[Shared | None]:
+    """What the node shares with others, if it is one of several."""
+    if kind == "shared":
+        yield MemoryShared()
+    elif kind == "redis":
+        # The clock jumps only when Redis has had time to answer.
+        clock.autojump_threshold = 0.05
+        with redis_server() as server:
+            async with open_link(server.url) as link:
+                yield RedisShared(link, "t")
+    else:
+        yield None
 
 
 durable = pytest.mark.parametrize("world", ["sqlite"], indirect=True)
@@ -49,21 +71,21 @@ ended = pytest.mark.parametrize("how", ["kill", "stop"])
 async def test_stored_until_the_device_comes(autojump_clock: MockClock, world: World) -> None:
     assert await world.submit(push(b"1"), push(b"2")) == [State.STORED] * 2
     await world.check_file()
-    assert world.connect().events == [b"1", b"2"]
+    assert (await world.come()).events == [b"1", b"2"]
     await world.check_file()
-    assert world.connect().events == []
+    assert (await world.come()).events == []
 
 
 async def test_the_newest_of_a_slot(autojump_clock: MockClock, world: World) -> None:
     await world.submit(push(b"old", newest_wins=True), push(b"other", topic="t", newest_wins=True))
     await world.submit(push(b"new", newest_wins=True))
     await world.check_file()
-    assert world.connect().events == [b"other", b"new"]
+    assert (await world.come()).events == [b"other", b"new"]
     assert world.count(State.COALESCED) == 1
 
 
 async def test_delayed_until_it_is_due(autojump_clock: MockClock, world: World) -> None:
-    device = world.connect()
+    device = await world.come()
     assert await world.submit(push(not_before=T0 + 5)) == [State.DELAYED]
     await world.check_file()
     await trio.sleep(4.9)
@@ -76,15 +98,15 @@ async def test_due_without_a_device(autojump_clock: MockClock, world: World) -> 
     await world.submit(push(not_before=T0 + 5), push(b"never", ttl_s=0, not_before=T0 + 5))
     await trio.sleep(6)
     await world.check_file()
-    assert world.connect().events == [b"x"]
+    assert (await world.come()).events == [b"x"]
     assert world.count(State.DISCARDED) == 1
 
 
 async def test_recalled(autojump_clock: MockClock, world: World) -> None:
     await world.submit(push(b"1"), push(b"2", not_before=T0 + 5), push(b"3"))
-    assert (world.router.recall("1"), world.router.recall("2")) == (1, 1)
+    assert [await world.node.everywhere.recall(each) for each in "12"] == [1, 1]
     await world.check_file()
-    device = world.connect()
+    device = await world.come()
     await trio.sleep(6)
     assert device.events == [b"3"]
 
@@ -93,18 +115,18 @@ async def test_expires(autojump_clock: MockClock, world: World) -> None:
     await world.submit(push(b"1", ttl_s=3), push(b"2", ttl_s=30))
     await trio.sleep(5)
     await world.check_file()
-    assert world.connect().events == [b"2"]
+    assert (await world.come()).events == [b"2"]
 
 
 async def test_sent_until_it_is_acknowledged(autojump_clock: MockClock, world: World) -> None:
-    device = world.connect()
+    device = await world.come()
     assert await world.submit(push(wants_ack=True)) == [State.AWAITING_ACK]
     await world.check_file()
     await trio.sleep(7)
     assert device.events == [b"x", b"x"]
     await world.check_file()
     world.disconnect(device)
-    device = world.connect()
+    device = await world.come()
     assert device.events == [b"x"]
     assert world.router.acks.acknowledge("aa", "x")
     await world.check_file()
@@ -115,9 +137,9 @@ async def test_sent_until_it_is_acknowledged(autojump_clock: MockClock, world: W
 async def test_sent_again_to_a_device_that_takes_no_more(
     autojump_clock: MockClock, world: World
 ) -> None:
-    world.connect()
+    await world.come()
     await world.submit(push(b"1", wants_ack=True), push(b"2", wants_ack=True))
-    device = world.connect(room=10)
+    device = await world.come(room=10)
     assert (world.count(State.IN_FLIGHT), world.count(State.STORED)) == (1, 1)
     await world.check_file()
     device.make_room(None)
@@ -126,20 +148,20 @@ async def test_sent_again_to_a_device_that_takes_no_more(
 
 
 async def test_acknowledged_by_resuming(autojump_clock: MockClock, world: World) -> None:
-    device = world.connect()
+    device = await world.come()
     await world.submit(push(b"1", wants_ack=True), push(b"2", wants_ack=True))
-    assert world.connect(seen=device.seqs[0]).events == [b"2"]
+    assert (await world.come(seen=device.seqs[0])).events == [b"2"]
     await world.check_file()
     assert world.count(State.ACKNOWLEDGED) == 1
 
 
 async def test_a_device_that_takes_no_more(autojump_clock: MockClock, world: World) -> None:
     """Torn, queued, beyond the mailbox, and back to the store when it is cut."""
-    device = world.connect(room=10)
+    device = await world.come(room=10)
     states = await world.submit(*(push(b"%d" % n, wants_ack=n % 2 == 0) for n in range(5)))
     assert states == [State.IN_FLIGHT, State.QUEUED, State.QUEUED, State.STORED, State.STORED]
     await world.check_file()
-    device.make_room(20)
+    device.make_room(world.rest_of_one)
     await wait_all_tasks_blocked()
     assert device.events == [b"0"]
     await world.check_file()
@@ -147,11 +169,11 @@ async def test_a_device_that_takes_no_more(autojump_clock: MockClock, world: Wor
     assert device.closed
     await world.check_file()
     # The first was sent again when it was not acknowledged in time, behind the others.
-    assert world.connect().events == [b"1", b"2", b"3", b"4", b"0"]
+    assert (await world.come()).events == [b"1", b"2", b"3", b"4", b"0"]
 
 
 async def test_expires_in_the_mailbox(autojump_clock: MockClock, world: World) -> None:
-    device = world.connect(room=10)
+    device = await world.come(room=10)
     await world.submit(push(b"1"), push(b"2", ttl_s=3, wants_ack=True), push(b"3", wants_ack=True))
     await trio.sleep(5)
     device.make_room(None)
@@ -160,7 +182,7 @@ async def test_expires_in_the_mailbox(autojump_clock: MockClock, world: World) -
 
 
 async def test_now_or_never_and_acknowledged(autojump_clock: MockClock, world: World) -> None:
-    device = world.connect(room=10)
+    device = await world.come(room=10)
     await world.submit(push(b"1", ttl_s=0, wants_ack=True), push(b"2", ttl_s=0, wants_ack=True))
     await world.check_file()
     world.disconnect(device)
@@ -172,23 +194,23 @@ async def test_a_newer_push_for_a_slot_that_is_in_flight(
     autojump_clock: MockClock, world: World
 ) -> None:
     await world.submit(push(b"old", newest_wins=True))
-    device = world.connect(room=10)
+    device = await world.come(room=10)
     await world.submit(*(push(b"%d" % n, topic=f"{n}", newest_wins=True) for n in range(2)))
     await world.submit(push(b"new", newest_wins=True))
     await world.check_file()
     world.disconnect(device)
     await world.check_file()
-    assert world.connect().events == [b"0", b"1", b"new"]
+    assert (await world.come()).events == [b"0", b"1", b"new"]
 
 
 async def test_a_newer_push_for_a_slot_whose_older_one_arrives(
     autojump_clock: MockClock, world: World
 ) -> None:
-    device = world.connect(room=10)
+    device = await world.come(room=10)
     slot = {"collapse_id": "c", "wants_ack": True}
     states = await world.submit(push(b"old", **slot), push(b"1"), push(b"2"), push(b"new", **slot))
     assert states[-1] is State.STORED
-    device.make_room(20)
+    device.make_room(world.rest_of_one)
     await wait_all_tasks_blocked()
     assert device.events == [b"old"]
     assert world.count(State.COALESCED) == 1
@@ -196,15 +218,15 @@ async def test_a_newer_push_for_a_slot_whose_older_one_arrives(
 
 
 async def test_unregistered(autojump_clock: MockClock, world: World) -> None:
-    device = world.connect(room=10)
+    device = await world.come(room=10)
     await world.submit(push(b"1"), push(b"2", not_before=T0 + 5), push(b"3", wants_ack=True))
-    world.router.unregister("aa")
+    await world.node.everywhere.unregister("aa")
     await world.check_file()
     assert device.closed
     assert world.count(State.RECALLED) == 3
     with pytest.raises(Refusal):
         world.node.directory.check("aa")
-    world.router.register("aa")
+    await world.node.everywhere.register("aa")
     world.node.directory.check("aa")
 
 
@@ -214,14 +236,14 @@ async def test_bounded_per_token(autojump_clock: MockClock, world: World) -> Non
 
 
 async def test_a_broadcast_that_some_do_not_take(autojump_clock: MockClock, world: World) -> None:
-    devices = [world.connect(token, room=room) for token, room in (("aa", None), ("bb", 0))]
+    devices = [await world.come(token, room=room) for token, room in (("aa", None), ("bb", 0))]
     for n in range(4):
         counts = await world.router.broadcast(push(b"%d" % n, token=""))
         assert counts.total() == 2
         await world.check_file()
     world.disconnect(devices[1])
     await world.check_file()
-    assert world.connect("bb").events == [b"0", b"1", b"2", b"3"]
+    assert (await world.come("bb")).events == [b"0", b"1", b"2", b"3"]
 
 
 # -- those that outlive the process
@@ -513,7 +535,7 @@ async def test_what_is_held_at_the_end_is_lost_or_not(
 ) -> None:
     await world.submit(push(b"1"), push(b"2", not_before=T0 + 5))
     await world.stop()
-    assert world.lost == (0 if world.is_durable else 2)
+    assert world.lost == (0 if world.is_durable or world.is_shared else 2)
     await world.start()
     assert world.node.ledger.restored == (2 if world.is_durable else 0)
 

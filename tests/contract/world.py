@@ -12,7 +12,8 @@ from tests.fakes import T0, Disk, FakeDevice
 from trio_push.clock import Clock
 from trio_push.config import ServeSettings
 from trio_push.devices.farewell import farewell
-from trio_push.mailbox.journal import NoJournal
+from trio_push.engine.contract import Shared
+from trio_push.mailbox.journal import Journal, NoJournal
 from trio_push.mailbox.sqlite import SqliteJournal
 from trio_push.node import Node
 from trio_push.push import Push, State
@@ -25,9 +26,16 @@ class World:
     """One node at a time, on a wall clock that follows the mock clock from life to life."""
 
     def __init__(
-        self, path: Path | None, nursery: trio.Nursery, settings: ServeSettings = SETTINGS
+        self,
+        path: Path | None,
+        nursery: trio.Nursery,
+        settings: ServeSettings = SETTINGS,
+        *,
+        shared: Shared | None = None,
     ) -> None:
         self._path = path
+        #: where the node's pushes are held, if it is one of several
+        self._shared = shared
         self._nursery = nursery
         self._settings = settings
         start = trio.current_time()
@@ -38,16 +46,26 @@ class World:
     def is_durable(self) -> bool:
         return self._path is not None
 
+    @property
+    def is_shared(self) -> bool:
+        return self._shared is not None
+
+    @property
+    def rest_of_one(self) -> int:
+        """Bytes with which a device takes the rest of an event, and a part of the next."""
+        return 35 if self.is_shared else 20
+
     # -- its lives
 
     async def start(self) -> None:
         """A new node. Raises ConfigError."""
         self.disk.gate.set()
         if self._path is None:
-            self.journal: NoJournal | SqliteJournal = NoJournal()
+            self.journal: Journal = NoJournal()
         else:
             self.journal = SqliteJournal(str(self._path), write=self.disk.write)
-        self.node = Node.make(self._settings, self.clock, self.journal)
+        self.node = Node.make(self._settings, self.clock, self.journal, self._shared)
+        self.journal = self.node.journal
         self.router = self.node.router
         self._life = await self._nursery.start(self._live)
 
@@ -55,6 +73,8 @@ class World:
         with trio.CancelScope() as life:
             async with trio.open_nursery() as nursery:
                 await nursery.start(self.router.run, self.node.push_channel)
+                if self.node.engine is not None:
+                    await nursery.start(self.node.engine.run)
                 task_status.started(life)
 
     async def kill(self) -> None:
@@ -93,6 +113,18 @@ class World:
     ) -> FakeDevice:
         device = FakeDevice(token, room)
         self.router.attach(device, None if seen is None else Cursor(self.router.epoch, seen))
+        return device
+
+    async def come(
+        self, token: str = "aa", seen: int | None = None, room: int | None = None
+    ) -> FakeDevice:
+        """The same, where other nodes may have something for the device."""
+        if self.node.engine is None:
+            return self.connect(token, seen, room)
+        cursor = None if seen is None else Cursor(self.router.epoch, seen)
+        device = FakeDevice(token, room)
+        async with self.node.engine.admitting(token, cursor) as missed:
+            self.router.attach(device, cursor, missed)
         return device
 
     def disconnect(self, device: FakeDevice) -> None:

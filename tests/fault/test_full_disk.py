@@ -13,7 +13,8 @@ import trio
 
 from tests.fakes import FakeDevice
 from trio_push.config import ServeSettings
-from trio_push.mailbox.sqlite import RETRY_S, SqliteJournal
+from trio_push.mailbox.group_commit import RETRY_S
+from trio_push.mailbox.sqlite import SqliteJournal
 from trio_push.push import State
 from trio_push.server import Server, open_server
 

@@ -193,7 +193,7 @@ class Promises:
         self._world.disk.is_full = False
         await self._world.restart(how)
         numbers = [n for device in self._devices for n in device.seqs]
-        assert self._world.router._seq >= max(numbers, default=0)
+        assert self._world.router.seq >= max(numbers, default=0)
 
     # -- what is true
 

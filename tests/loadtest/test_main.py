@@ -61,6 +61,7 @@ SCENARIOS = [
     "storm",
     "resume",
     "provider",
+    "hop",
 ]
 
 

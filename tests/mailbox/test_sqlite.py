@@ -15,8 +15,9 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.fakes import Disk, push
 from trio_push.errors import ConfigError, StoreFailed
+from trio_push.mailbox.group_commit import FLUSH_S, RETRY_S
 from trio_push.mailbox.journal import Row
-from trio_push.mailbox.sqlite import FLUSH_S, RETRY_S, SqliteJournal
+from trio_push.mailbox.sqlite import SqliteJournal
 from trio_push.mailbox.sqlite_file import NUMBERS, SqliteFile
 from trio_push.push import Push, State
 
@@ -284,7 +285,7 @@ def test_a_push_comes_back_as_it_was(pushes: list[tuple[Push, State]]) -> None:
         journal = SqliteJournal(f"{directory}/pushes.db")
         for seq, (push, state) in enumerate(pushes):
             journal.keep(seq, push, state)
-        journal._file.write(journal._batch.changes)
+        journal._file.write(journal._commits.record().tables)
         assert list(journal.rows()) == [Row(seq, *each) for seq, each in enumerate(pushes)]
         journal.close()
 

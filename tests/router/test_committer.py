@@ -12,7 +12,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from tests.contract.world import World
 from tests.fakes import T0, push
 from trio_push.errors import Refusal
-from trio_push.mailbox.sqlite import FLUSH_S, RETRY_S
+from trio_push.mailbox.group_commit import FLUSH_S, RETRY_S
 from trio_push.push import Push, State
 
 #: time after which a disk that has room again has been tried again

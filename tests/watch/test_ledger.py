@@ -49,9 +49,10 @@ def test_every_state_is_shown_once() -> None:
         "recalled": 1,
         "lost": 1,
         "lost_by_fault": 1,
-        "dropped": 2,
+        "handed_over": 1,
+        "dropped": 3,
     }
-    assert books["dropped"] == {"mailbox_full": 1, "device_too_slow": 1}
+    assert books["dropped"] == {"mailbox_full": 1, "device_too_slow": 1, "node_died": 1}
     assert books["refused"] == {"BadDeviceToken": 2, "Shutdown": 1}
     assert books["faults"] == [
         {"rule": "a", "action": "lose", "times": 2},
@@ -71,6 +72,15 @@ def test_a_push_that_vanishes_or_is_made_up_is_noticed() -> None:
     assert not books.snapshot(dict.fromkeys(NOTHING, 1))["balanced"]
     books.counts[State.EXPIRED] -= 2
     assert not books.snapshot(dict.fromkeys(NOTHING, 1))["balanced"]
+
+
+def test_what_other_nodes_handed_over_is_in_the_balance() -> None:
+    books = Ledger()
+    books.take_over(State.STORED, 2)
+    books.take_over(State.LOST)
+    books.give_back(State.LOST)
+    snapshot = books.snapshot(NOTHING | {State.STORED: 2})
+    assert (snapshot["balanced"], snapshot["taken_over"]) == (True, 2)
 
 
 def test_moving_keeps_the_balance() -> None:

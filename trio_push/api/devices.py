@@ -55,7 +55,7 @@ async def show_device(token: str) -> Response:
     node = current_api().node
     token = parse_token(token)
     node.directory.check(token)
-    return json_response(_device(node, token))
+    return json_response(await _device(node, token))
 
 
 @blueprint.put("/v1/devices/<token>")
@@ -68,9 +68,8 @@ async def register_device(token: str) -> Response:
     """
     node = current_api().node
     token = parse_token(token)
-    node.router.register(token)
-    await node.router.commit()
-    return json_response(_device(node, token))
+    await node.everywhere.register(token)
+    return json_response(await _device(node, token))
 
 
 @blueprint.delete("/v1/devices/<token>")
@@ -84,19 +83,17 @@ async def unregister_device(token: str) -> Response:
     """
     node = current_api().node
     token = parse_token(token)
-    since = node.router.unregister(token)
-    await node.router.commit()
+    since = await node.everywhere.unregister(token)
     return json_response(Unregistered(token, since))
 
 
-def _device(node: Node, token: str) -> Device:
+async def _device(node: Node, token: str) -> Device:
     connection = node.directory.get(token)
     device = Device(token=token, connected=False, queued=0)
     if connection is not None:
         device = _connected(token, connection)
-    return msgspec.structs.replace(
-        device, stored=len(node.router.stored(token)), delayed=node.router.delayed(token)
-    )
+    waiting = await node.everywhere.waiting(token)
+    return msgspec.structs.replace(device, stored=waiting.stored, delayed=waiting.delayed)
 
 
 def _connected(token: str, connection: Connection) -> Device:

@@ -302,13 +302,14 @@ class FaultCount(msgspec.Struct, frozen=True):
 
 
 class Books(msgspec.Struct, frozen=True, kw_only=True):
-    """Every push, and where it is or how it ended: accepted + restored = ended + open."""
+    """Where every push is or how it ended: accepted + restored + taken_over = ended + open."""
 
     node: str
     epoch: Annotated[str, Meta(description="Names the store's lifetime: part of event ids.")]
     version: str
     accepted: int
     restored: Annotated[int, Meta(description="Taken over from a durable store at the start.")]
+    taken_over: Annotated[int, Meta(description="Handed over by other nodes.")]
     open: dict[str, int]
     ended: dict[str, int]
     dropped: Annotated[dict[str, int], Meta(description="Those dropped, by reason.")]

@@ -102,9 +102,7 @@ async def recall(id: str) -> Response:
     Takes back every push with this id that is delayed, or stored for a device that is not
     there. One that is on its way to its device, or has ended, cannot be recalled.
     """
-    router = current_api().node.router
-    recalled = router.recall(id)
-    await router.commit()
+    recalled = await current_api().node.everywhere.recall(id)
     if recalled == 0:
         raise Invalid(f"no push with the id {id!r} is held", status=404)
     return json_response(Recalled(id, recalled))

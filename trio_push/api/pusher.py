@@ -51,12 +51,14 @@ class Pusher:
         if not request.ack or request.token is None:
             raise Invalid("wait=ack is for a push with a token and with ack: true", field="ack")
         request = msgspec.structs.replace(request, id=request.id or new_id())
-        router = self._node.router
+        everywhere = self._node.everywhere
         assert request.id is not None
-        with router.acks.expected(request.id) as acknowledged:
+        async with everywhere.expected(request.id) as acknowledged:
             answer = await self.push(request)
             # A repeated request finds a push that was acknowledged before it came.
-            if not answer.duplicate or router.is_held(request.id):
+            if not answer.duplicate or await everywhere.is_held(
+                request.id, answer.results[0].token
+            ):
                 with trio.move_on_after(timeout_s) as patience:
                     await acknowledged.wait()
                 if patience.cancelled_caught:
@@ -64,7 +66,7 @@ class Pusher:
                         f"no acknowledgement within {timeout_s:g} s; the push still waits for one",
                         status=408,
                     )
-        await router.commit()
+        await self._node.router.commit()
         outcome = State.ACKNOWLEDGED.outcome
         results = [Result(result.token, outcome) for result in answer.results]
         return msgspec.structs.replace(answer, outcomes={outcome: 1}, results=results)
@@ -133,13 +135,13 @@ class Pusher:
     async def _perform(self, request: PushRequest, push: Push) -> PushAnswer:
         if request.broadcast:
             counts: Counter[str] = Counter()
-            for state, n in (await self._node.router.broadcast(push)).items():
+            for state, n in (await self._node.everywhere.broadcast(push)).items():
                 counts[state.outcome] += n
             return PushAnswer(push.id, dict(+counts))
         if request.tokens is not None:
             results = await self._push_to_many(push, request.tokens)
         elif request.user is not None:
-            results = await self._push_to_many(push, self._tokens_of(request.user))
+            results = await self._push_to_many(push, await self._tokens_of(request.user))
         else:
             one = msgspec.structs.replace(push, token=single_token(request))
             self.check(one)
@@ -149,8 +151,8 @@ class Pusher:
         outcomes = Counter(result.outcome for result in results)
         return PushAnswer(push.id, dict(outcomes), results)
 
-    def _tokens_of(self, user: str) -> list[str]:
-        tokens = self._node.router.users.tokens(user)
+    async def _tokens_of(self, user: str) -> Sequence[str]:
+        tokens = await self._node.everywhere.devices(user)
         if not tokens:
             raise Invalid(f"no device of the user {user!r} is known", status=404, field="user")
         return tokens

@@ -45,5 +45,10 @@ class AckPage:
             return json_page({"reason": "BadRequest", "detail": str(error)}, 400)
         except Refusal as refusal:
             return json_page({"reason": refusal.reason.name}, refusal.status)
-        known = self._router.acks.acknowledge(token, ack.notification_id)
-        return json_page({"acknowledged": known}, 200 if known else 404)
+        if self._router.acks.acknowledge(token, ack.notification_id):
+            return json_page({"acknowledged": True})
+        if self._router.engine is not None:
+            # The device's stream may be another node's. Whether that one knows is not waited for.
+            self._router.engine.acknowledge(token, ack.notification_id)
+            return json_page({"acknowledged": None}, 202)
+        return json_page({"acknowledged": False}, 404)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import structlog
 import trio
@@ -57,6 +57,8 @@ class Delivery:
         self._write_timeout_s = write_timeout_s
         self._capacity = mailbox_capacity
         self._nursery: trio.Nursery | None = None
+        #: told of tokens whose device has gone, when that matters to somebody
+        self.on_gone: Callable[[str], None] | None = None
         #: connections for which something waits
         self.waiting: set[Connection] = set()
         #: devices that were disconnected from this side, by the name of the close code
@@ -296,7 +298,7 @@ class Delivery:
 
         The device is told `why` if it takes that at once; None: it has gone, or knows.
         """
-        self._directory.detach(connection)
+        is_gone = self._directory.detach(connection)
         if why is not None:
             self.dismissed[why.name] += 1
         if why is not None and connection.mailbox is None:
@@ -308,8 +310,12 @@ class Delivery:
         connection.close()
         self.waiting.discard(connection)
         mailbox, connection.mailbox = connection.mailbox, None
-        if mailbox is None:
-            return
+        if mailbox is not None:
+            self._take_back_all(mailbox, why)
+        if is_gone and self.on_gone is not None:
+            self.on_gone(connection.token)
+
+    def _take_back_all(self, mailbox: Mailbox, why: CloseCode | None) -> None:
         if mailbox.torn is not None and mailbox.torn.numbered is not None:
             self._take_back(mailbox.torn.numbered, State.IN_FLIGHT, why)
         while (numbered := mailbox.take()) is not None:

@@ -28,6 +28,7 @@ from trio_push.devices.websocket import WebSocketConnection, WebSocketTransport,
 from trio_push.errors import ProtocolError, Refusal
 from trio_push.intake.http1 import EVENTS, Http1Intake
 from trio_push.intake.http2 import Http2Connection, Http2Intake
+from trio_push.mailbox.history import Missed
 from trio_push.node import Node
 from trio_push.patience import Patience, watch
 from trio_push.sockets import (
@@ -199,8 +200,14 @@ class FrontDoor:
         claims = self._identify(credentials)
         self._node.directory.check(claims.token)
         self._admission.check(len(self._node.directory), trio.current_time())
-        if claims.user is not None:
+        if claims.user is not None and self._node.engine is None:
             self._node.router.users.enrol(claims.user, claims.token)
+        return claims
+
+    async def _enrolled(self, claims: Claims) -> Claims:
+        """The same, where several nodes have to know whose device it is. Raises Refusal."""
+        if claims.user is not None and self._node.engine is not None:
+            await self._node.everywhere.enrol(claims.user, claims.token)
         return claims
 
     def _identify(self, credentials: Credentials) -> Claims:
@@ -227,10 +234,10 @@ class FrontDoor:
         return None
 
     async def _admit_event_stream(self, sock: socket.socket, request: Request) -> Connection:
-        claims = self._check(self._read(request))
+        claims = await self._enrolled(self._check(self._read(request)))
         await send_all(sock, sse.response_head(cors=request.header(b"origin") is not None))
         connection = Connection(claims.token, sock, self._sse, self._node.clock.wall())
-        self._attach(connection, claims, cursor_of(request))
+        await self._bring_in(connection, claims, cursor_of(request))
         return connection
 
     async def _admit_websocket(
@@ -245,12 +252,12 @@ class FrontDoor:
             await send_all(sock, response)
             claims = await self._hear_who(sock, credentials, reader, events)
         else:
-            claims = self._check(credentials)
+            claims = await self._enrolled(self._check(credentials))
             await send_all(sock, response)
         if claims is None:
             return None
         connection = WebSocketConnection(claims.token, sock, transport, self._node.clock.wall())
-        connection.mark = self._attach(connection, claims, cursor_of(request))
+        connection.mark = await self._bring_in(connection, claims, cursor_of(request))
         try:
             transport.act(connection, reader, events)
         except Exception:
@@ -271,7 +278,8 @@ class FrontDoor:
                 return None
             events += reader.feed(data)
         try:
-            claims = self._check(credentials._replace(jwt=shown_jwt(events.pop(0))))
+            checked = self._check(credentials._replace(jwt=shown_jwt(events.pop(0))))
+            claims = await self._enrolled(checked)
         except Refusal as refusal:
             why = _WHY_REFUSED.get(refusal.status, POLICY_VIOLATION)
             await send_all(sock, close_frame(why.code, refusal.reason.name))
@@ -301,10 +309,26 @@ class FrontDoor:
             self._node.router.delivery,
         )
         self._attach(connection, claims, cursor_of(request))
+        if self._node.engine is not None:
+            self._node.engine.admit_late(connection, claims.user)
         return connection
 
-    def _attach(self, connection: Connection, claims: Claims, cursor: Cursor | None) -> int:
-        mark = self._node.router.attach(connection, cursor)
+    async def _bring_in(self, connection: Connection, claims: Claims, cursor: Cursor | None) -> int:
+        """Attach a device, with what other nodes have for it. Returns the mark of the history."""
+        engine = self._node.engine
+        if engine is None:
+            return self._attach(connection, claims, cursor)
+        async with engine.admitting(claims.token, cursor) as missed:
+            return self._attach(connection, claims, cursor, missed)
+
+    def _attach(
+        self,
+        connection: Connection,
+        claims: Claims,
+        cursor: Cursor | None,
+        elsewhere: Missed | None = None,
+    ) -> int:
+        mark = self._node.router.attach(connection, cursor, elsewhere)
         self._heartbeat.add(connection)
         if claims.expires_at is not None:
             self._expiry.add(connection, claims.expires_at)

@@ -52,4 +52,6 @@ class Session:
             cursor = Cursor("", 0) if seq is None else Cursor(self._router.epoch, seq)
         else:
             cursor = Cursor(epoch or self._router.epoch, last_seen)
-        self._router.resume(connection, cursor, before=connection.mark)
+        engine = self._router.engine
+        if engine is None or not engine.resume(connection, cursor, before=connection.mark):
+            self._router.resume(connection, cursor, before=connection.mark)

@@ -97,7 +97,16 @@ class Offline:
         if push.expired(now):
             self.take(held, State.EXPIRED)
 
+    def adopt(self, seq: int, push: Push) -> None:
+        """Hold a push for a device that has come from elsewhere; the journal has it already."""
+        self.store.put(Held(seq, push))
+
     # -- out
+
+    def hand_over(self, held: Held) -> None:
+        """Hold a push no more: whoever has its device next has it from the journal."""
+        if self.store.remove(held):
+            self._ledger.move(held.state, State.HANDED_OVER)
 
     def take(self, held: Held, into: State) -> bool:
         """Take a held push out and write down what it is now; False when it is gone already.

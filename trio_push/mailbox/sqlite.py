@@ -1,8 +1,6 @@
 """The journal in a SQLite file: group commit, in a thread.
 
-What is recorded gathers in a batch. While one batch is being written the next gathers, so
-that under load a single sync of the disk serves hundreds of pushes; a batch that nobody waits
-for is written soon anyway. Made by the server, run by the router.
+Made by the server, run by the router.
 """
 
 from __future__ import annotations
@@ -11,11 +9,9 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Final
 
 import msgspec
-import structlog
 import trio
 
-from trio_push.config import SECONDS
-from trio_push.errors import StoreFailed
+from trio_push.mailbox.group_commit import GroupCommit
 from trio_push.mailbox.journal import Row
 from trio_push.mailbox.sqlite_file import (
     HELD,
@@ -32,14 +28,6 @@ from trio_push.mailbox.sqlite_file import (
 )
 from trio_push.push import Push, State
 
-log = structlog.get_logger()
-
-#: time after which a batch is written that nobody waits for: of what a crash undoes in it
-#: nobody has been told, and it happens again (a delivery, say)
-FLUSH_S: Final = 0.1 * SECONDS
-#: time after which a batch that could not be written is tried again
-RETRY_S: Final = 1 * SECONDS
-
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(Push).decode
 
@@ -47,28 +35,19 @@ _decode: Final = msgspec.msgpack.Decoder(Push).decode
 Write = Callable[[Callable[[Changes], None], Changes], Awaitable[None]]
 
 
-class _Batch:
-    """Changes that are written together."""
+class _Changes:
+    """Rows that are written together: what each is to be, or that it is gone."""
 
     def __init__(self) -> None:
-        self.changes: dict[Table, dict[Key, tuple[Value, ...] | None]] = {
+        self.tables: dict[Table, dict[Key, tuple[Value, ...] | None]] = {
             table: {} for table in TABLES
         }
-        self.is_empty = True
-        #: set when it has been written, or could not be: then `failure` says why
-        self.done = trio.Event()
-        self.failure: str | None = None
 
-    def record(self, table: Table, key: Key, row: tuple[Value, ...] | None) -> None:
-        """The row is to be this, or gone: the last word counts."""
-        self.changes[table][key] = row
-        self.is_empty = False
-
-    def follow(self, failed: _Batch) -> None:
-        """Take over what an earlier batch has failed to write, where nothing newer is known."""
-        for table, rows in failed.changes.items():
-            self.changes[table] = rows | self.changes[table]
-        self.is_empty = False
+    def follow(self, failed: _Changes) -> None:
+        for table, rows in failed.tables.items():
+            self.tables[table] = rows | self.tables[table]
+        # Something that has to be written, or the next try might find nothing wrong.
+        self.tables[META]["failed",] = ("failed", 1)
 
 
 class SqliteJournal:
@@ -81,15 +60,23 @@ class SqliteJournal:
         self.epoch = self._file.epoch
         self.seq = self._file.seq
         self._set_aside = self.seq + NUMBERS
-        self.recorded = 0
-        self.failure: str | None = None
-        #: transactions that failed
-        self.failures = 0
         self._write = write
-        self._batch = _Batch()
-        self._being_written: _Batch | None = None
-        self._has_work = trio.Event()
-        self._is_awaited = trio.Event()
+        self._commits = GroupCommit(_Changes, self._write_changes)
+        self.commit = self._commits.commit
+        self.run = self._commits.run
+
+    @property
+    def recorded(self) -> int:
+        return self._commits.recorded
+
+    @property
+    def failure(self) -> str | None:
+        return self._commits.failure
+
+    @property
+    def failures(self) -> int:
+        """Transactions that failed."""
+        return self._commits.failures
 
     def close(self) -> None:
         """Let go of the file; what was not committed is gone."""
@@ -139,59 +126,8 @@ class SqliteJournal:
             self._record(META, ("seq",), ("seq", self._set_aside))
 
     def _record(self, table: Table, key: Key, row: tuple[Value, ...] | None) -> None:
-        self._batch.record(table, key, row)
-        self.recorded += 1
-        self._has_work.set()
+        """The row is to be this, or gone: the last word counts."""
+        self._commits.record().tables[table][key] = row
 
-    # -- writing
-
-    async def commit(self) -> None:
-        if not self._batch.is_empty:
-            batch = self._batch
-            self._is_awaited.set()
-        elif self._being_written is not None:
-            batch = self._being_written
-        else:
-            return
-        await batch.done.wait()
-        if batch.failure is not None:
-            raise StoreFailed(batch.failure)
-
-    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        task_status.started()
-        while True:
-            await self._has_work.wait()
-            with trio.move_on_after(FLUSH_S):
-                await self._is_awaited.wait()
-            await self._write_batch()
-            if self.failure is not None:
-                await trio.sleep(RETRY_S)
-
-    async def _write_batch(self) -> None:
-        batch = self._being_written = self._batch
-        self._batch = _Batch()
-        self._has_work = trio.Event()
-        self._is_awaited = trio.Event()
-        try:
-            await self._write(self._file.write, batch.changes)
-        except StoreFailed as failed:
-            self._note_failure(str(failed))
-            batch.failure = self.failure
-            self._batch.follow(batch)
-            # Something that has to be written, or the next try might find nothing wrong.
-            self._record(META, ("failures",), ("failures", self.failures))
-        else:
-            self._note_success()
-        self._being_written = None
-        batch.done.set()
-
-    def _note_failure(self, why: str) -> None:
-        self.failures += 1
-        if self.failure is None:
-            log.error("store_failed", error=why, retry_s=RETRY_S)
-        self.failure = why
-
-    def _note_success(self) -> None:
-        if self.failure is not None:
-            log.info("store_recovered", failures=self.failures)
-        self.failure = None
+    async def _write_changes(self, changes: _Changes) -> None:
+        await self._write(self._file.write, changes.tables)

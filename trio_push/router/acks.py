@@ -5,7 +5,7 @@ Asked by the session of a device, by the page that takes acknowledgements, and b
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import trio
@@ -20,6 +20,8 @@ class Acks:
 
     def __init__(self, offline: Offline) -> None:
         self._offline = offline
+        #: told of each acknowledgement, where others may wait for it
+        self.on_told: Callable[[str], None] | None = None
         #: set when a push with the id is acknowledged
         self._waiting: dict[str, list[trio.Event]] = {}
 
@@ -38,9 +40,15 @@ class Acks:
     def _end(self, held: Held) -> bool:
         if held.state is State.DELAYED or not self._offline.take(held, State.ACKNOWLEDGED):
             return False
-        for event in self._waiting.get(held.push.id, ()):
-            event.set()
+        self.tell(held.push.id)
         return True
+
+    def tell(self, push_id: str) -> None:
+        """A push with this id was acknowledged: who waits for that here learns it."""
+        for event in self._waiting.get(push_id, ()):
+            event.set()
+        if self.on_told is not None:
+            self.on_told(push_id)
 
     @contextmanager
     def expected(self, push_id: str) -> Iterator[trio.Event]:

@@ -7,6 +7,7 @@ next replies gather, so batches grow by themselves with load.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import trio
 
@@ -15,7 +16,6 @@ from trio_push.errors import Refusal, StoreFailed
 from trio_push.mailbox.journal import Journal
 from trio_push.mailbox.offline import Offline
 from trio_push.push import Push, State
-from trio_push.router.channel import Submission
 from trio_push.router.directory import Directory
 from trio_push.wire.reasons import SERVICE_UNAVAILABLE
 
@@ -25,14 +25,25 @@ _HELD = (State.STORED, State.DELAYED, State.AWAITING_ACK)
 _NUMBERS_S = 1 * SECONDS
 
 
+class Settled(Protocol):
+    """Pushes that came together: a Submission, or what another node sent."""
+
+    @property
+    def pushes(self) -> Sequence[Push]: ...
+
+    def settle(self, outcomes: list[State], /) -> None: ...
+
+
 class Committer:
     """Settles submissions when the journal has them. `run` does it."""
 
     def __init__(self, journal: Journal, offline: Offline, directory: Directory) -> None:
+        #: whether a device that is not here may be at another node
+        self.is_shared = False
         self._journal = journal
         self._offline = offline
         self._directory = directory
-        self._waiting: list[tuple[Submission, list[State]]] = []
+        self._waiting: list[tuple[Settled, list[State]]] = []
         self._has_work = trio.Event()
 
     async def run(
@@ -66,7 +77,7 @@ class Committer:
 
     # -- waiting for the disk
 
-    def settle(self, submission: Submission, outcomes: list[State]) -> None:
+    def settle(self, submission: Settled, outcomes: list[State]) -> None:
         """Settle a submission after the next commit."""
         self._waiting.append((submission, outcomes))
         self._has_work.set()
@@ -95,7 +106,8 @@ class Committer:
         if failure is None:
             return
         is_away = self._directory.get(push.token) is None
-        if push.wants_ack or push.not_before > 0 or (push.storable and is_away):
+        needs_store = push.wants_ack or push.not_before > 0
+        if needs_store or (is_away and (push.storable or self.is_shared)):
             raise Refusal(SERVICE_UNAVAILABLE, f"the store cannot be written now: {failure}")
 
     def _withdraw_all(self, pushes: Sequence[Push], outcomes: Sequence[State]) -> list[State]:

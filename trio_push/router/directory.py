@@ -7,7 +7,7 @@ registered. A token is looked up once per push, so this is two dicts.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from trio_push.devices.connection import Connection
 from trio_push.errors import Refusal
@@ -62,6 +62,10 @@ class Directory:
     def unregister(self, token: str, at_epoch_ms: int) -> int:
         """Returns the time that counts: the first one."""
         return self._unregistered.setdefault(token, at_epoch_ms)
+
+    def learn_unregistered(self, tokens: Mapping[str, int]) -> None:
+        """These are the unregistered tokens, whatever was known before."""
+        self._unregistered = dict(tokens)
 
     def register(self, token: str) -> None:
         self._unregistered.pop(token, None)

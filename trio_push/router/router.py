@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import msgspec.structs
-import orjson
 import trio
 
 from trio_push.clock import Clock
@@ -19,25 +19,28 @@ from trio_push.devices.connection import Connection, Transport
 from trio_push.devices.delivery import Delivery, DeviceGone
 from trio_push.errors import Refusal
 from trio_push.faults import Faults
-from trio_push.ids import new_id
 from trio_push.mailbox.history import History, Missed
 from trio_push.mailbox.journal import Journal
 from trio_push.mailbox.offline import Offline
 from trio_push.mailbox.store import Held, Store
 from trio_push.mailbox.users import Users
-from trio_push.push import MARK_READ, Numbered, Push, State
+from trio_push.push import Numbered, Push, State
 from trio_push.router.acks import Acks
 from trio_push.router.channel import SLICE, PushChannel, Submission
 from trio_push.router.committer import Committer
 from trio_push.router.delay import Delay
 from trio_push.router.directory import Directory
 from trio_push.router.faults import FaultyRoutes
+from trio_push.router.read_marks import read_marks
 from trio_push.router.restore import restore
 from trio_push.sockets import WOULD_BLOCK
 from trio_push.watch.ledger import Ledger
 from trio_push.wire.close_codes import REPLACED, UNREGISTERED
 from trio_push.wire.cursor import Cursor
 from trio_push.wire.reasons import SERVICE_UNAVAILABLE
+
+if TYPE_CHECKING:
+    from trio_push.engine.engine import Engine
 
 #: seconds after which a provider may find room again
 ROOM_RETRY_AFTER_S = 30
@@ -58,38 +61,36 @@ class Router:
         #: names this store's lifetime in event ids: another epoch, another sequence
         self.epoch = journal.epoch
         self._store_total = settings.store_total
-        self._default_ttl_s = settings.default_ttl_s
+        self.default_ttl_s = settings.default_ttl_s
         self._clock = clock
         self._ledger = ledger
         self._directory = directory
         self._journal = journal
+        #: what makes this node one of several; None: it is alone, and asks nobody
+        self.engine: Engine | None = None
         self._store = Store()
-        self._offline = Offline(self._store, ledger, journal, per_token=settings.store_per_token)
-        self._committer = Committer(journal, self._offline, directory)
+        self.offline = Offline(self._store, ledger, journal, per_token=settings.store_per_token)
+        self.committer = Committer(journal, self.offline, directory)
         self.users = Users(journal, per_user=settings.devices_per_user)
-        self._seq = journal.seq
-        self._history = History(
-            per_token=settings.history_per_token, total=settings.history_total, floor=self._seq
+        #: the last number that was given
+        self.seq = journal.seq
+        self.history = History(
+            per_token=settings.history_per_token, total=settings.history_total, floor=self.seq
         )
         self._faults = faults
         self._faulty = FaultyRoutes(faults, self, clock, ledger, directory)
-        self._delay = Delay(clock, self._offline, self._release, self._resend)
-        self.acks = Acks(self._offline)
+        self._delay = Delay(clock, self.offline, self._release, self._resend)
+        self.acks = Acks(self.offline)
         self.delivery = Delivery(
             clock=clock,
             ledger=ledger,
             directory=directory,
-            offline=self._offline,
-            history=self._history,
+            offline=self.offline,
+            history=self.history,
             ack_timeout_s=settings.ack_timeout_s,
             write_timeout_s=settings.write_timeout_s,
             mailbox_capacity=settings.mailbox_capacity,
         )
-
-    @property
-    def seq(self) -> int:
-        """The number of what was routed last."""
-        return self._seq
 
     async def run(
         self,
@@ -102,21 +103,24 @@ class Router:
         First it takes over what the journal has from earlier runs. Ends by being cancelled.
         """
         now = self._clock.wall()
-        await restore(self._journal, self._offline, self._directory, self.users, now)
+        await restore(self._journal, self.offline, self._directory, self.users, now)
         async with trio.open_nursery() as nursery:
-            await nursery.start(self._committer.run, lambda: self._seq)
+            await nursery.start(self.committer.run, lambda: self.seq)
             await nursery.start(self.delivery.run)
             await nursery.start(self._delay.run)
             task_status.started()
             await pushes.serve(self._settle)
 
     def _settle(self, submission: Submission) -> None:
+        if self.engine is not None:
+            self.engine.local.submit(submission.pushes, self._ledger.enter, submission.settle)
+            return
         recorded = self._journal.recorded
         outcomes = list(map(self._way(), submission.pushes))
         if self._journal.recorded == recorded:
             submission.settle(outcomes)
         else:
-            self._committer.settle(submission, outcomes)
+            self.committer.settle(submission, outcomes)
 
     def _way(self) -> Callable[[Push], State]:
         """How pushes are routed now: as always, or with what may befall them on demand."""
@@ -128,15 +132,23 @@ class Router:
         """Accept a push: where it is now. Never blocks."""
         delayed = push.not_before > 0 and push.not_before > self._clock.wall()
         if delayed or (push.collapse_id is not None and self._has_somewhere_to_go(push)):
-            self._offline.displace(push)
+            self.offline.displace(push)
         if delayed:
-            self._seq += 1
-            self._delay.hold(Held(self._seq, push, State.DELAYED))
+            self.seq += 1
+            self._delay.hold(Held(self.seq, push, State.DELAYED))
             state = State.DELAYED
         else:
             state = self._place(push)
         self._ledger.enter(state)
+        if self.engine is not None:
+            self.engine.local.check_out(push.token)
         return state
+
+    def place(self, push: Push) -> State:
+        """Bring a push that is due to its device, which is here. The caller writes the ledger."""
+        if push.collapse_id is not None:
+            self.offline.displace(push)
+        return self._place(push)
 
     def _has_somewhere_to_go(self, push: Push) -> bool:
         """Whether a push will not just be discarded, and so may replace another."""
@@ -144,30 +156,32 @@ class Router:
 
     def _place(self, push: Push, *, promised: bool = False) -> State:
         """Bring a push that is due to its device or into the store."""
-        if push.wants_ack and self._offline.is_full(push.token):
+        if push.wants_ack and self.offline.is_full(push.token):
             return State.DROPPED_MAILBOX_FULL
-        self._seq += 1
-        numbered = Numbered(self._seq, push, promised or push.wants_ack)
+        self.seq += 1
+        numbered = Numbered(self.seq, push, promised or push.wants_ack)
         connection = self._directory.get(push.token)
         if connection is not None:
             try:
                 return self.delivery.deliver(connection, numbered)
             except DeviceGone:
                 pass
-        return self._offline.keep(numbered)
+        return self.offline.keep(numbered)
 
     def _release(self, held: Held) -> None:
         """A held push is due."""
         push = held.push
-        self._offline.release(held)
+        self.offline.release(held)
         is_late = push.expired(self._clock.wall())
         state = State.EXPIRED if is_late else self._place(push, promised=True)
         self._ledger.move(State.DELAYED, state)
 
     def _resend(self, held: Held) -> None:
         """No acknowledgement came in time: send the push anew, or wait for its device."""
-        self._offline.release(held)
+        self.offline.release(held)
         self._ledger.move(State.AWAITING_ACK, self._place(held.push))
+        if self.engine is not None:
+            self.engine.local.check_out(held.push.token)
 
     # -- one push for all
 
@@ -186,7 +200,7 @@ class Router:
             delivered += self._broadcast_slice(push, some, queued, states)
             await trio.lowlevel.checkpoint()
         if queued:
-            states = await self._committer.committed(queued, states)
+            states = await self.committer.committed(queued, states)
         return Counter(states) + Counter({State.DELIVERED_LIVE: delivered})
 
     def _broadcast_slice(
@@ -205,8 +219,8 @@ class Router:
         # demand befalls each by itself.
         one_by_one = push.collapse_id is not None or self._faults.touches_routes
         # A number per slice, so that pushes routed between two slices keep their order.
-        self._seq += 1
-        everyones = Numbered(self._seq, push)
+        self.seq += 1
+        everyones = Numbered(self.seq, push)
         remember = push.storable
         frames: dict[Transport, bytes] = {}
         delivered = 0
@@ -216,7 +230,7 @@ class Router:
                 continue
             frame = frames.get(connection.transport)
             if frame is None:
-                frame = frames[connection.transport] = connection.transport.frame(self._seq, push)
+                frame = frames[connection.transport] = connection.transport.frame(self.seq, push)
             if connection.mailbox is None:
                 try:
                     taken = connection.send(frame)
@@ -229,13 +243,13 @@ class Router:
                 if taken == len(frame):
                     delivered += 1
                     if remember:
-                        self._history.add(connection.token, everyones)
+                        self.history.add(connection.token, everyones)
                     continue
                 rest = frame[taken:]
             else:
                 rest = frame
             own = msgspec.structs.replace(push, token=connection.token)
-            numbered = Numbered(self._seq, own, own.wants_ack)
+            numbered = Numbered(self.seq, own, own.wants_ack)
             state = self.delivery.queue(connection, numbered, rest)
             self._ledger.enter(state)
             queued.append(own)
@@ -245,71 +259,74 @@ class Router:
 
     # -- devices
 
-    def attach(self, connection: Connection, cursor: Cursor | None = None) -> int:
+    def attach(
+        self, connection: Connection, cursor: Cursor | None = None, elsewhere: Missed | None = None
+    ) -> int:
         """A device has come: it replaces an older connection and gets what waits for it.
 
         `cursor` is the last event it has: then it is told whether what it missed since is all
-        here, and gets that first. Returns the mark of the history at which it came.
+        here, and gets that first; `elsewhere` is what it missed of another node's events.
+        Returns the mark of the history at which it came.
         """
-        older = self._directory.get(connection.token)
+        older = self._directory.attach(connection)
         if older is not None:
             self.delivery.disconnect(older, REPLACED)
-        self._directory.attach(connection)
-        self._seq += 1
-        mark = self._history.mark
+        self.seq += 1
+        mark = self.history.mark
         greeting, missed = b"", Missed([], complete=True)
         if cursor is not None:
-            greeting, missed = self._greet(connection, cursor, mark)
+            greeting, missed = self._greet(connection, cursor, mark, elsewhere)
         for held in self._store.of(connection.token, State.AWAITING_ACK):
-            if self._offline.take(held, State.STORED):
-                self._offline.hold(Held(held.seq, held.push))
+            if self.offline.take(held, State.STORED):
+                self.offline.hold(Held(held.seq, held.push))
         # None of this waits: what is pushed from now on comes after it, and nothing twice.
-        self.delivery.catch_up(connection, self._seq, greeting, missed.events)
+        self.delivery.catch_up(connection, self.seq, greeting, missed.events)
         return mark
 
-    def resume(self, connection: Connection, cursor: Cursor, *, before: int) -> None:
+    def resume(
+        self,
+        connection: Connection,
+        cursor: Cursor,
+        *,
+        before: int,
+        elsewhere: Missed | None = None,
+    ) -> None:
         """A device that is connected says what it has: it gets what it missed before it came.
 
         What it was sent since, it has been sent on this connection.
         """
-        self._seq += 1
-        greeting, missed = self._greet(connection, cursor, before)
-        self.delivery.replay(connection, self._seq, greeting, missed.events)
+        self.seq += 1
+        greeting, missed = self._greet(connection, cursor, before, elsewhere)
+        self.delivery.replay(connection, self.seq, greeting, missed.events)
 
     def seq_of(self, token: str, push_id: str) -> int | None:
         """The number with which a push was delivered to a device, if that is still known."""
-        return self._history.seq_of(token, push_id)
+        return self.history.seq_of(token, push_id)
 
-    def _greet(self, connection: Connection, cursor: Cursor, before: int) -> tuple[bytes, Missed]:
-        missed = self._missed(connection.token, cursor, before)
+    def _greet(
+        self, connection: Connection, cursor: Cursor, before: int, elsewhere: Missed | None = None
+    ) -> tuple[bytes, Missed]:
+        missed = elsewhere or self._missed(connection.token, cursor, before)
         sync_result = connection.transport.sync_result
-        return sync_result(cursor.seq, self._seq, recovered=missed.complete), missed
+        return sync_result(cursor.seq, self.seq, recovered=missed.complete), missed
 
     def _missed(self, token: str, cursor: Cursor, before: int) -> Missed:
         """What a device has been sent since `cursor`, up to which it has everything."""
-        if cursor.epoch != self.epoch or cursor.seq > self._seq:
+        if cursor.epoch != self.epoch or cursor.seq > self.seq:
             return Missed([], complete=False)
         self.acks.acknowledge_until(token, cursor.seq)
-        return self._history.since(token, cursor.seq, self._clock.wall(), before=before)
+        return self.history.since(token, cursor.seq, self._clock.wall(), before=before)
 
     # -- users
 
-    def mark_read(self, token: str, notification_id: str) -> int:
+    def mark_read(self, token: str, notification_id: str) -> None:
         """The user has read it on one device: tell the others, also those not there now."""
-        payload = orjson.dumps({"notification_id": notification_id})
-        expires_at = self._clock.wall() + self._default_ttl_s
-        others = self.users.others(token)
-        for other in others:
-            self.route(
-                Push(
-                    id=new_id(),
-                    token=other,
-                    payload=payload,
-                    event=MARK_READ,
-                    expires_at=expires_at,
-                )
-            )
-        return len(others)
+        if self.engine is not None:
+            self.engine.mark_read(token, notification_id)
+            return
+        expires_at = self._clock.wall() + self.default_ttl_s
+        for push in read_marks(self.users.others(token), notification_id, expires_at):
+            self.route(push)
 
     # -- what is held
 
@@ -319,7 +336,7 @@ class Router:
 
     def recall(self, push_id: str) -> int:
         """End the held pushes with this id; returns how many there were."""
-        return sum(self._offline.take(h, State.RECALLED) for h in self._store.with_id(push_id))
+        return sum(self.offline.take(h, State.RECALLED) for h in self._store.with_id(push_id))
 
     def stored(self, token: str) -> list[Push]:
         """The pushes held for a token that are due."""
@@ -331,7 +348,7 @@ class Router:
 
     def check_room(self, push: Push) -> None:
         """Raise Refusal when the push would have to be held and cannot be."""
-        self._committer.check(push)
+        self.committer.check(push)
         if len(self._store) < self._store_total:
             return
         absent = self._directory.get(push.token) is None
@@ -341,25 +358,26 @@ class Router:
 
     async def commit(self) -> None:
         """Wait until what was done so far outlives the process, if it is to; or Refusal."""
-        await self._committer.commit()
+        await self.committer.commit()
 
     def abandon(self) -> int:
         """The node stops. Without a journal what it holds is lost, and said to be: how much."""
-        return self._offline.abandon()
+        return self.offline.abandon()
 
-    def unregister(self, token: str) -> int:
+    def unregister(self, token: str, at_ms: int | None = None) -> int:
         """Refuse the token from now on, drop its device, recall what waits for it.
 
         Returns since when it is unregistered, in epoch milliseconds.
         """
-        since = self._directory.unregister(token, int(self._clock.wall() * 1000))
+        at_ms = int(self._clock.wall() * 1000) if at_ms is None else at_ms
+        since = self._directory.unregister(token, at_ms)
         self._journal.unregister(token, since)
         connection = self._directory.get(token)
         if connection is not None:
             self.delivery.disconnect(connection, UNREGISTERED)
         for held in self._store.of(token):
-            self._offline.take(held, State.RECALLED)
-        self._history.forget(token)
+            self.offline.take(held, State.RECALLED)
+        self.history.forget(token)
         self.users.remove(token)
         return since
 

@@ -17,18 +17,20 @@ _OPEN = [state for state in State if state.is_open]
 class Ledger:
     """Counts of one node since it started.
 
-    `accepted + restored = ended + open` holds at every moment because a push only ever enters
-    and moves.
+    `accepted + restored + taken_over = ended + open` holds at every moment because a push only
+    ever enters and moves.
     Whether the open counts are true is shown by comparing them with what really lies in the
     rooms: see `snapshot`.
     """
 
-    __slots__ = ("accepted", "counts", "faults", "refused", "restored")
+    __slots__ = ("accepted", "counts", "faults", "refused", "restored", "taken_over")
 
     def __init__(self) -> None:
         self.accepted = 0
         #: pushes that an earlier run of the server had accepted and left in a durable store
         self.restored = 0
+        #: pushes that another node had accepted, and handed over
+        self.taken_over = 0
         #: pushes now in (open) or ended in each state, by State
         self.counts = [0] * len(State)
         #: refused requests by reason; they were never accepted and are not in the balance
@@ -45,6 +47,16 @@ class Ledger:
         """Take over a push in the open state that an earlier run left it in."""
         self.restored += 1
         self.counts[state] += 1
+
+    def take_over(self, state: State, n: int = 1) -> None:
+        """Take over `n` pushes that another node handed over, straight into `state`."""
+        self.taken_over += n
+        self.counts[state] += n
+
+    def give_back(self, state: State) -> None:
+        """A push that was taken over into `state` stays where it was taken from."""
+        self.taken_over -= 1
+        self.counts[state] -= 1
 
     def move(self, source: State, target: State, n: int = 1) -> None:
         """Move `n` pushes from the open state `source` to `target`."""
@@ -80,6 +92,7 @@ class Ledger:
         return {
             "accepted": self.accepted,
             "restored": self.restored,
+            "taken_over": self.taken_over,
             "open": open_,
             "ended": ended,
             "dropped": dropped,
@@ -88,6 +101,6 @@ class Ledger:
                 {"rule": rule, "action": action, "times": times}
                 for (rule, action), times in self.faults.items()
             ],
-            "balanced": self.accepted + self.restored == total
+            "balanced": self.accepted + self.restored + self.taken_over == total
             and all(counts[s] == held[s] for s in _OPEN),
         }

@@ -15,6 +15,7 @@ from loadtest.scenarios import (
     delay,
     fanout,
     hold,
+    hop,
     idle,
     intake,
     provider,
@@ -89,6 +90,15 @@ async def test_delay(monkeypatch):
     [(name, [sample])] = report.measured.samples.items()
     assert name == "bare heap, bare tasks"
     assert 0 <= sample["p50_ms"] <= sample["p99_ms"] <= sample["max_ms"]
+
+
+@pytest.mark.needs("redis-server")
+async def test_hop(monkeypatch):
+    monkeypatch.setattr(hop, "_DEVICES", 20)
+    monkeypatch.setattr(hop, "_LONE", 5)
+    report = await hop.run(200, 20, Plan(1))
+    assert report.measured.figure("trio-push", "lost") == 0
+    assert report.measured.figure("trio-push", "lone_p50_ms") > 0
 
 
 async def test_steady(monkeypatch):

@@ -1,0 +1,186 @@
+"""Two nodes that are one server: the same on memory, under a clock that jumps, and on Redis."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+
+from tests.engine.nodes import Nodes, until
+from tests.fakes import T0, push
+from trio_push.push import State
+from trio_push.wire.cursor import Cursor
+
+pytestmark = pytest.mark.needs("redis-server")
+
+
+async def test_a_push_finds_its_device_at_the_other_node(nodes: Nodes, a, b) -> None:
+    device = await b.connect()
+    assert await a.submit(push(b"1"), push(b"2", ttl_s=0)) == [State.QUEUED] * 2
+    await until(lambda: device.events == [b"1", b"2"])
+    assert (a.count(State.HANDED_OVER), b.count(State.DELIVERED_LIVE)) == (2, 2)
+    assert nodes.in_transit == 0
+
+
+async def test_a_push_for_a_device_here_asks_nobody(nodes: Nodes, a, b) -> None:
+    device = await a.connect()
+    assert await a.submit(push()) == [State.DELIVERED_LIVE]
+    assert (device.events, a.count(State.HANDED_OVER)) == ([b"x"], 0)
+
+
+async def test_stored_at_one_delivered_by_the_other(nodes: Nodes, a, b) -> None:
+    assert await a.submit(push(b"1"), push(b"never", ttl_s=0)) == [State.STORED, State.DISCARDED]
+    assert await b.submit(push(b"2")) == [State.STORED]
+    assert nodes.in_transit == await nodes.rows("aa") == 2
+    device = await b.connect()
+    assert device.events == [b"1", b"2"]
+    assert b.count(State.DELIVERED_ON_CONNECT) == 2
+    await b.router.commit()
+    assert nodes.in_transit == await nodes.rows("aa") == 0
+
+
+async def test_the_newest_connection_wins(nodes: Nodes, a, b) -> None:
+    first = await a.connect()
+    second = await b.connect()
+    await until(lambda: first.is_closed)
+    assert await a.submit(push()) == [State.QUEUED]
+    await until(lambda: second.events == [b"x"])
+    assert first.events == []
+
+
+async def test_back_and_forth(nodes: Nodes, a, b) -> None:
+    for n in range(10):
+        node, other = (a, b) if n % 2 else (b, a)
+        device = await node.connect()
+        await other.submit(push(b"%d" % n))
+        await until(lambda device=device: device.events)
+    await until(lambda: len(a.node.directory) + len(b.node.directory) == 1)
+
+
+async def test_a_device_that_leaves_leaves_what_it_did_not_take(nodes: Nodes, a, b) -> None:
+    device = await a.connect(room=10)
+    await b.submit(*(push(b"%d" % n) for n in range(4)))
+    await until(lambda: a.books["taken_over"] == 4)
+    a.disconnect(device)
+    await until(lambda: nodes.in_transit == 4)
+    await a.engine.tokens.settle()
+    assert await nodes.rows("aa") == 4
+    assert (await b.connect()).events == [b"0", b"1", b"2", b"3"]
+    assert nodes.in_transit == 0
+
+
+async def test_taken_over_while_it_is_slow(nodes: Nodes, a, b) -> None:
+    await a.connect(room=10)
+    await a.submit(*(push(b"%d" % n) for n in range(4)))
+    device = await b.connect()
+    await until(lambda: device.events == [b"0", b"1", b"2", b"3"])
+    await until(lambda: nodes.in_transit == 0)
+
+
+async def test_unacknowledged_at_one_sent_again_by_the_other(nodes: Nodes, a, b) -> None:
+    device = await a.connect()
+    assert await a.submit(push(wants_ack=True)) == [State.AWAITING_ACK]
+    a.disconnect(device)
+    device = await b.connect()
+    assert device.events == [b"x"]
+    assert b.router.acks.acknowledge("aa", "x")
+    await b.router.commit()
+    assert (await nodes.rows("aa"), nodes.in_transit) == (0, 0)
+
+
+async def test_delayed_fires_once_wherever_the_device_is(nodes: Nodes, a, b) -> None:
+    now = nodes.clock.wall()
+    pushes = [push(b"1", not_before=now + 0.4), push(b"2", not_before=now + 0.8, ttl_s=0)]
+    assert await a.submit(*pushes) == [State.DELAYED] * 2
+    device = await b.connect()
+    assert device.events == []
+    await until(lambda: device.events == [b"1", b"2"])
+    await trio.sleep(1)
+    assert device.events == [b"1", b"2"]
+    await b.router.commit()
+    assert (await nodes.rows("aa"), nodes.in_transit) == (0, 0)
+
+
+async def test_delayed_without_a_device(nodes: Nodes, a, b) -> None:
+    now = nodes.clock.wall()
+    await a.submit(push(b"1", not_before=now + 0.2), push(b"2", not_before=now + 0.2, ttl_s=0))
+    await until(lambda: a.count(State.DISCARDED) + b.count(State.DISCARDED) == 1)
+    assert (await a.connect()).events == [b"1"]
+
+
+async def test_expires_without_a_device(nodes: Nodes, a, b) -> None:
+    ttl_s = nodes.clock.wall() - T0 + 0.3
+    assert await a.submit(push(ttl_s=ttl_s)) == [State.STORED]
+    await until(lambda: a.count(State.EXPIRED) + b.count(State.EXPIRED) == 1)
+    assert nodes.in_transit == 0
+
+
+async def test_resumes_at_the_other_node(nodes: Nodes, a, b) -> None:
+    device = await a.connect()
+    await a.submit(push(b"1"), push(b"2"), push(b"3"))
+    first = device.seqs[0]
+    a.disconnect(device)
+    await a.submit(push(b"4"))
+    device = await b.connect(cursor=Cursor(a.name, first))
+    assert device.events == [b"2", b"3", b"4"]
+    [sync] = device.fields(b"data", b"sync_result")
+    assert b'"recovered":true' in sync
+    # and once more, with what it has from there
+    b.disconnect(device)
+    device = await a.connect(cursor=Cursor(b.name, device.seqs[0]))
+    assert device.events == [b"3", b"4"]
+
+
+async def test_says_later_where_it_has_been(nodes: Nodes, a, b) -> None:
+    device = await a.connect()
+    await a.submit(push(b"1"), push(b"2"))
+    first = device.seqs[0]
+    a.disconnect(device)
+    device = await b.connect()
+    assert b.engine.resume(device, Cursor(a.name, first), before=0)
+    await until(lambda: device.events == [b"2"])
+    assert b'"recovered":true' in device.fields(b"data", b"sync_result")[0]
+    assert not b.engine.resume(device, Cursor("gone", 1), before=0)
+
+
+async def test_resuming_acknowledges_what_the_other_node_sent(nodes: Nodes, a, b) -> None:
+    device = await a.connect()
+    await a.submit(push(b"1", wants_ack=True), push(b"2", wants_ack=True))
+    first = device.seqs[0]
+    a.disconnect(device)
+    await a.engine.tokens.settle()
+    device = await b.connect(cursor=Cursor(a.name, first))
+    assert device.events == [b"2"]
+    assert b.count(State.ACKNOWLEDGED) == 1
+
+
+async def test_the_inbox_of_a_dead_node_is_taken_over(nodes: Nodes, a, b) -> None:
+    await b.connect()
+    b.kill()
+    assert await a.submit(push(b"1"), push(b"2", ttl_s=0)) == [State.QUEUED] * 2
+    await nodes.shared.leave(b.name)  # its lease runs out
+    await until(lambda: a.count(State.DROPPED_NODE_DIED) == 1)
+    await until(lambda: a.count(State.HANDED_OVER) == 3)
+    assert (await a.connect()).events == [b"1"]
+    nodes.all.remove(b)
+
+
+async def test_a_node_that_stops_leaves_everything(nodes: Nodes, a, b) -> None:
+    await b.connect(room=0)
+    assert await b.submit(push(b"1")) == [State.IN_FLIGHT]
+    await b.stop()
+    assert (await a.connect()).events == [b"1"]
+    b.check()
+
+
+async def test_a_node_that_was_taken_for_dead_comes_back(nodes: Nodes, a, b) -> None:
+    here, gone = await b.connect("aa"), await b.connect("bb")
+    await nodes.shared.leave(b.name)
+    await a.engine.members.beat()
+    moved = await a.connect("bb")
+    await until(lambda: gone.is_closed)
+    await until(lambda: b.name in a.engine.members.living)
+    assert await a.submit(push(token="aa"), push(token="bb")) == [
+        State.QUEUED,
+        State.DELIVERED_LIVE,
+    ]
+    await until(lambda: here.events == moved.events == [b"x"])

@@ -1,0 +1,320 @@
+"""A node's part among several: made with the node, run by the server, asked by the router.
+
+Without it a node is alone, and asks nobody. What each part of it does:
+
+    members     who is there, and is what is shared in reach?
+    tokens      which devices are this node's
+    forwarder   pushes for devices that are not
+    post        the inbox: pushes, news, questions
+    chores      what is due or expired; the inboxes of the dead
+    local       what all of these do in the node's own rooms
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Final
+
+import structlog
+import trio
+
+from trio_push.clock import Clock
+from trio_push.config import SECONDS
+from trio_push.devices.connection import Connection
+from trio_push.engine.chores import Chores
+from trio_push.engine.contract import Shared
+from trio_push.engine.forwarder import Forwarder
+from trio_push.engine.journal import SharedJournal
+from trio_push.engine.local import Local
+from trio_push.engine.members import BEAT_S, Members
+from trio_push.engine.messages import (
+    ANSWER_S,
+    Ack,
+    Acknowledged,
+    Broadcast,
+    Counts,
+    Due,
+    Expect,
+    Message,
+    Moved,
+    Question,
+    Recall,
+    Registration,
+    Reply,
+    SentSince,
+    Yield,
+)
+from trio_push.engine.post import Post
+from trio_push.engine.tokens import Tokens
+from trio_push.errors import Refusal, StoreFailed
+from trio_push.mailbox.history import Missed
+from trio_push.push import State
+from trio_push.router.directory import Directory
+from trio_push.router.read_marks import read_marks
+from trio_push.router.router import Router
+from trio_push.watch.ledger import Ledger
+from trio_push.wire.cursor import Cursor
+
+log = structlog.get_logger()
+
+#: time that a node has at its end to let go of what it has
+LEAVE_S: Final = 2 * SECONDS
+
+
+async def _nobody(token: str, push_id: str) -> bool:
+    return False
+
+
+class Engine:
+    """Everything a node does because it is not alone."""
+
+    def __init__(
+        self,
+        shared: Shared,
+        members: Members,
+        journal: SharedJournal,
+        router: Router,
+        directory: Directory,
+        ledger: Ledger,
+        clock: Clock,
+        *,
+        per_token: int,
+        per_user: int,
+    ) -> None:
+        self.shared = shared
+        self._per_user = per_user
+        self.members = members
+        self._directory = directory
+        self._router = router
+        self._ledger = ledger
+        self._clock = clock
+        self.local = local = Local(
+            router, router.offline, router.committer, journal, directory, ledger, clock
+        )
+        self.tokens = tokens = Tokens(shared, members, journal, directory, local, clock)
+        self.forwarder = Forwarder(
+            shared, members, tokens, local, ledger, clock, per_token=per_token
+        )
+        self.post = Post(shared, members, local, ledger, clock)
+        self.chores = Chores(shared, members, tokens, self.post, ledger, clock)
+        local.tokens, local.forwarder = tokens, self.forwarder
+        self._has_returned = trio.Event()
+        members.on_return = self._return
+        journal.on_replaced = lambda n: ledger.take_over(State.COALESCED, n)
+        journal.on_moved = self._tell_owners
+        tokens.on_claimed = self._tell_older
+        self.post.on_message = self._hear
+        self.post.answer = self._answer
+        self._nursery: trio.Nursery | None = None
+        #: ends a push that a device acknowledges, whichever node holds it
+        self.on_ack: Callable[[str, str], Awaitable[bool]] = _nobody
+        #: push id → nodes that wait for its acknowledgement
+        self._expecting: defaultdict[str, set[str]] = defaultdict(set)
+        router.acks.on_told = self._tell_who_waits
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Until cancelled. Started once the node is among the others, or has tried to be."""
+        async with trio.open_nursery() as self._nursery:
+            try:
+                await self._nursery.start(self.members.run)
+                self._nursery.start_soon(self._catch_up)
+                for part in (self.tokens, self.forwarder, self.post, self.chores):
+                    self._nursery.start_soon(part.run)
+                task_status.started()
+                await trio.sleep_forever()
+            finally:
+                self._nursery = None
+
+    async def leave(self) -> None:
+        """The node ends: what it has is free for the others at once."""
+        with trio.move_on_after(LEAVE_S, shield=True):
+            try:
+                await self.tokens.settle()
+                await self.shared.leave(self.members.name)
+            except StoreFailed as failed:
+                log.error("redis_failed", error=str(failed))
+
+    def _return(self) -> None:
+        """What is shared can be reached (again)."""
+        self._has_returned.set()
+
+    async def _catch_up(self) -> None:
+        """Each time that this node was cut off from the others: who has which device?
+
+        Not more often than every few seconds, as a Redis Cluster may be there in part, on and off.
+        """
+        while True:
+            await self._has_returned.wait()
+            self._has_returned = trio.Event()
+            self.tokens.renew_all()
+            await self._learn_unregistered()
+            await trio.sleep(3 * BEAT_S)
+            # Until they saw it, the others may have stored what is for devices here.
+            self.tokens.renew_all()
+
+    async def _learn_unregistered(self) -> None:
+        try:
+            self._directory.learn_unregistered(await self.shared.unregistered())
+        except StoreFailed as failed:
+            self.members.failed(failed)
+
+    # -- devices
+
+    @asynccontextmanager
+    async def admitting(self, token: str, cursor: Cursor | None) -> AsyncIterator[Missed | None]:
+        """Around the attaching of a device: brings what other nodes have for it.
+
+        Yields what it missed of another node's events, if it says that it comes from there.
+        """
+        with self.tokens.admitting(token):
+            missed, asked = None, None
+            if cursor is not None and cursor.epoch in self.members.others:
+                # First, so that what was sent there is out of the rows when they are claimed.
+                asked = cursor.epoch
+                missed = await self._missed(asked, token, cursor.seq)
+            claim = await self.tokens.claim(token)
+            if claim is not None and claim.older in self.members.living and claim.older != asked:
+                await self._ask_to_yield(claim.older, token, None)
+                claim = await self.tokens.claim(token)
+            if claim is not None:
+                self.local.adopt(token, claim.rows, cursor)
+            yield missed
+
+    async def _missed(self, node: str, token: str, seq: int) -> Missed | None:
+        reply = await self._ask_to_yield(node, token, seq)
+        if reply is None:
+            return None
+        return Missed(self.local.remember(token, reply.pushes), reply.complete)
+
+    async def _ask_to_yield(self, node: str, token: str, seq: int | None) -> SentSince | None:
+        reply = await self.post.ask(node, Yield(token, self._clock.wall(), seq))
+        return reply if isinstance(reply, SentSince) else None
+
+    def admit_late(self, connection: Connection, user: str | None) -> None:
+        """A device has been attached already: bring what other nodes have for it."""
+        if self._nursery is not None:
+            self._nursery.start_soon(self._admit_late, connection, user)
+
+    async def _admit_late(self, connection: Connection, user: str | None) -> None:
+        if user is not None:
+            try:
+                await self.shared.enrol(user, connection.token, per_user=self._per_user)
+            except StoreFailed as failed:
+                self.members.failed(failed)
+        async with self.admitting(connection.token, None):
+            if self._directory.get(connection.token) is connection:
+                self.local.deliver(connection)
+
+    def resume(self, connection: Connection, cursor: Cursor, *, before: int) -> bool:
+        """A device that is here says that it has been at another node: False if that is gone.
+
+        It is told soon what it missed there.
+        """
+        if self._nursery is None or cursor.epoch not in self.members.others:
+            return False
+        self._nursery.start_soon(self._resume_from, connection, cursor, before)
+        return True
+
+    async def _resume_from(self, connection: Connection, cursor: Cursor, before: int) -> None:
+        missed = await self._missed(cursor.epoch, connection.token, cursor.seq)
+        if not connection.closed:
+            elsewhere = missed or Missed([], complete=False)
+            self._router.resume(connection, cursor, before=before, elsewhere=elsewhere)
+
+    def acknowledge(self, token: str, push_id: str) -> None:
+        """A device says here that it has a push that another node may have sent it."""
+        if self._nursery is not None:
+            self._nursery.start_soon(self._acknowledge, token, push_id)
+
+    async def _acknowledge(self, token: str, push_id: str) -> None:
+        with suppress(Refusal):
+            await self.on_ack(token, push_id)
+
+    def mark_read(self, token: str, notification_id: str) -> None:
+        """The user has read it on one device: tell the others, wherever they are."""
+        if self._nursery is not None:
+            self._nursery.start_soon(self._mark_read, token, notification_id)
+
+    async def _mark_read(self, token: str, notification_id: str) -> None:
+        try:
+            user = await self.shared.user_of(token)
+            tokens = [] if user is None else await self.shared.devices(user)
+        except StoreFailed as failed:
+            self.members.failed(failed)
+            return
+        others = [other for other in tokens if other != token]
+        if others:
+            expires_at = self._clock.wall() + self._router.default_ttl_s
+            pushes = read_marks(others, notification_id, expires_at)
+            self.local.submit(pushes, self._ledger.enter, lambda outcomes: None)
+
+    # -- news
+
+    def _tell_older(self, token: str, older: str) -> None:
+        if older in self.members.living:
+            self.post.tell(older, Moved([token]))
+
+    def _tell_owners(self, moved: object) -> None:
+        for token, owner in moved:  # type: ignore[attr-defined]
+            self.post.tell(owner, Due([token]))
+
+    def _hear(self, message: Message) -> None:
+        match message:
+            case Moved(tokens):
+                assert self._nursery is not None
+                self._nursery.start_soon(self._displace, tokens)
+            case Due(tokens):
+                for token in tokens:
+                    self.tokens.look_again(token)
+            case Registration(token, None):
+                self._router.register(token)
+            case Registration(token, since) if since is not None:
+                self._router.unregister(token, since)
+            case Expect(sender, push_id, is_waiting):
+                if is_waiting:
+                    self._expecting[push_id].add(sender)
+                else:
+                    self._expecting.pop(push_id, None)
+            case Acknowledged(push_id):
+                self._router.acks.tell(push_id)
+
+    def _tell_who_waits(self, push_id: str) -> None:
+        for node in self._expecting.pop(push_id, ()):
+            self.post.tell(node, Acknowledged(push_id))
+
+    async def _displace(self, tokens: list[str]) -> None:
+        """Devices are said to have gone to another node: unless they are back already."""
+        try:
+            mine = set(await self.tokens.still_mine(tokens))
+        except StoreFailed as failed:
+            self.members.failed(failed)
+            return
+        for token in tokens:
+            connection = self._directory.get(token)
+            if connection is not None and token not in mine:
+                self.local.displace(connection)
+
+    async def _answer(self, question: Question) -> Reply | None:
+        match question:
+            case Yield(token, asked_at, seq):
+                if self._clock.wall() > asked_at + ANSWER_S:
+                    return None
+                return await self._yield(token, seq)
+            case Recall(push_id):
+                return Counts({0: self._router.recall(push_id)})
+            case Ack(token, push_id):
+                return Counts({0: int(self._router.acks.acknowledge(token, push_id))})
+            case Broadcast(push):
+                counts = await self._router.broadcast(push)
+                return Counts({int(state): n for state, n in counts.items()})
+
+    async def _yield(self, token: str, seq: int | None) -> SentSince | None:
+        missed = self.local.give_up(token, seq)
+        try:
+            await self.tokens.settle()
+        except StoreFailed as failed:
+            self.members.failed(failed)
+            return None
+        return SentSince([each.push for each in missed.events], missed.complete)

@@ -1,0 +1,302 @@
+"""What the nodes share, when they are in one process: the contract in plain words.
+
+For tests, and to read next to the Lua scripts. One loop runs all nodes, so that whatever is
+done without giving way is done at one moment.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+
+import trio
+
+from trio_push.engine.contract import (
+    ANY_DELAYED,
+    NOTE_AGAIN_S,
+    Beat,
+    Claim,
+    Drop,
+    HeldRow,
+    Stored,
+    Swept,
+    Taken,
+    Written,
+)
+from trio_push.engine.partitions import partition_of
+from trio_push.errors import StoreFailed
+from trio_push.push import State
+
+#: time to wait for a message
+WAIT_S = 1.0
+
+
+class MemoryShared:
+    """The contract; `away` says why nothing can be reached, if so."""
+
+    partitions = 2
+
+    def __init__(self) -> None:
+        self.away = ""
+        self._leases: dict[str, float] = {}
+        self._inboxes: defaultdict[str, dict[int, bytes]] = defaultdict(dict)
+        self._arrived: defaultdict[str, trio.Event] = defaultdict(trio.Event)
+        self._sent = 0
+        self._takers: dict[str, tuple[str, float]] = {}
+        self._owners: dict[str, str] = {}
+        self._rows: defaultdict[str, dict[str, HeldRow]] = defaultdict(dict)
+        #: when a row is to be looked at
+        self._at: dict[tuple[str, str], float] = {}
+        self._gone: dict[str, int] = {}
+        self._user: dict[str, str] = {}
+        self._devices: defaultdict[str, list[str]] = defaultdict(list)
+
+    async def _reach(self) -> None:
+        await trio.lowlevel.checkpoint()
+        if self.away:
+            raise StoreFailed(self.away)
+
+    # -- nodes and their inboxes
+
+    async def beat(self, node: str, lease_s: float) -> Beat:
+        await self._reach()
+        now = trio.current_time()
+        living = {each for each, end in self._leases.items() if end > now}
+        was_alive = node in living
+        living.add(node)
+        self._leases[node] = now + lease_s
+        return Beat(was_alive, frozenset(living), frozenset(self._leases.keys() - living))
+
+    async def leave(self, node: str) -> None:
+        await self._reach()
+        self._leases[node] = 0.0
+
+    async def send(self, messages: Mapping[str, bytes]) -> None:
+        await self._reach()
+        for node, data in messages.items():
+            self._sent += 1
+            self._inboxes[node][self._sent] = data
+            self._arrived.pop(node, trio.Event()).set()
+
+    async def receive(self, node: str, after: str, *, wait: bool = True) -> list[tuple[str, bytes]]:
+        await self._reach()
+        last = int(after or 0)
+        if wait and not any(number > last for number in self._inboxes[node]):
+            with trio.move_on_after(WAIT_S):
+                await self._arrived[node].wait()
+        return [(str(n), data) for n, data in self._inboxes[node].items() if n > last]
+
+    async def done(self, node: str, ids: Sequence[str]) -> None:
+        await self._reach()
+        for each in ids:
+            self._inboxes[node].pop(int(each), None)
+
+    async def take_over(self, node: str, dead: str, hold_s: float) -> bool:
+        await self._reach()
+        now = trio.current_time()
+        holder, until = self._takers.get(dead, (node, 0.0))
+        if holder != node and until > now:
+            return False
+        self._takers[dead] = node, now + hold_s
+        return True
+
+    async def forget(self, dead: str) -> None:
+        await self._reach()
+        self._inboxes.pop(dead, None)
+        self._leases.pop(dead, None)
+
+    # -- tokens
+
+    async def claim(
+        self, node: str, tokens: Sequence[str], *, void: Collection[str], renew: bool, now: float
+    ) -> list[Claim]:
+        await self._reach()
+        return [self._claim(node, token, void, renew, now) for token in tokens]
+
+    def _claim(
+        self, node: str, token: str, void: Collection[str], renew: bool, now: float
+    ) -> Claim:
+        older = self._living_owner(token, {node, *void})
+        if older is not None and renew:
+            return Claim(older, refused=True)
+        self._owners[token] = node
+        rows = [row for row in self._rows[token].values() if row.state is not State.DELAYED]
+        for row in rows:
+            self._at[token, row.field] = row.push.expires_at if row.push.storable else now + 60
+        return Claim(older, rows=tuple(sorted(rows, key=lambda row: row.order)))
+
+    async def let_go(self, node: str, tokens: Sequence[str]) -> None:
+        await self._reach()
+        for token in tokens:
+            if self._owners.get(token) == node:
+                del self._owners[token]
+
+    async def owners(self, tokens: Sequence[str]) -> list[str | None]:
+        await self._reach()
+        return [self._owners.get(token) for token in tokens]
+
+    def _living_owner(self, token: str, void: Collection[str]) -> str | None:
+        owner = self._owners.get(token)
+        return None if owner in void else owner
+
+    # -- rows
+
+    async def store(
+        self,
+        node: str,
+        rows: Sequence[HeldRow],
+        *,
+        void: Collection[str],
+        per_token: int,
+        force: bool,
+        now: float,
+    ) -> list[Stored]:
+        await self._reach()
+        return [self._store(row, void, per_token, force=force) for row in rows]
+
+    def _store(self, row: HeldRow, void: Collection[str], per_token: int, *, force: bool) -> Stored:
+        owner = self._living_owner(row.push.token, void)
+        if owner is not None and not force:
+            return Stored(None, owner)
+        if row.state is not State.DELAYED and not row.push.storable:
+            return Stored(State.DISCARDED)
+        old = self._rows[row.push.token].get(row.field)
+        if old is None and len(self._rows[row.push.token]) >= per_token:
+            return Stored(State.DROPPED_MAILBOX_FULL)
+        self._put(row, row.push.expires_at)
+        return Stored(row.state, replaced=old is not None and old.uid != row.uid)
+
+    def _put(self, row: HeldRow, at: float) -> None:
+        self._rows[row.push.token][row.field] = row
+        due = row.state is State.DELAYED
+        self._at[row.push.token, row.field] = row.push.not_before if due else at
+
+    def _drop(self, row: HeldRow) -> None:
+        del self._rows[row.push.token][row.field]
+        del self._at[row.push.token, row.field]
+
+    async def write(
+        self,
+        node: str,
+        drops: Sequence[Drop],
+        rows: Sequence[HeldRow],
+        *,
+        void: Collection[str],
+        now: float,
+    ) -> Written:
+        await self._reach()
+        replaced = 0
+        for token, field, uid in drops:
+            found = self._rows[token].get(field)
+            if found is None:
+                continue
+            is_any = uid == ANY_DELAYED and found.state is State.DELAYED
+            if found.uid == uid or is_any:
+                self._drop(found)
+                replaced += is_any
+        for row in rows:
+            old = self._rows[row.push.token].get(row.field)
+            replaced += old is not None and old.state is State.DELAYED
+            self._put(row, row.push.expires_at if row.push.storable else now + 60)
+        moved = {row.push.token: self._living_owner(row.push.token, void) for row in rows}
+        return Written(
+            replaced,
+            tuple((token, o) for token, o in moved.items() if o is not None and o != node),
+        )
+
+    async def sweep(
+        self, partitions: Sequence[int], *, void: Collection[str], now: float, limit: int
+    ) -> Swept:
+        await self._reach()
+        here = [key for key, at in self._at.items() if at <= now and self._is_in(key, partitions)]
+        here = sorted(here, key=self._at.__getitem__)[:limit]
+        expired = discarded = 0
+        due: list[tuple[str, str]] = []
+        for token, field in here:
+            row, owner = self._rows[token][field], self._living_owner(token, void)
+            is_delayed = row.state is State.DELAYED
+            if row.push.expired(now):
+                self._drop(row)
+                expired += is_delayed or owner is None
+            elif owner is None and not row.push.storable:
+                self._drop(row)
+                discarded += 1
+            else:
+                self._put(row._replace(state=State.STORED) if is_delayed else row, 0)
+                self._at[token, field] = (
+                    row.push.expires_at if owner is None else now + NOTE_AGAIN_S
+                )
+                due += [] if owner is None else [(token, owner)]
+        return Swept(expired, discarded, tuple(due), more=len(here) == limit)
+
+    def _is_in(self, key: tuple[str, str], partitions: Collection[int]) -> bool:
+        return partition_of(key[0]) % self.partitions in partitions
+
+    async def rows(self, tokens: Sequence[str]) -> list[list[HeldRow]]:
+        await self._reach()
+        return [sorted(self._rows[token].values(), key=lambda row: row.order) for token in tokens]
+
+    async def take(self, push_id: str, token: str | None, *, void: Collection[str]) -> Taken:
+        await self._reach()
+        rows = [row for rows in self._rows.values() for row in rows.values()]
+        return self._take(
+            [r for r in rows if r.push.id == push_id and token in (None, r.push.token)], void
+        )
+
+    def _take(self, rows: Sequence[HeldRow], void: Collection[str]) -> Taken:
+        owners = set()
+        for row in rows:
+            owner = self._living_owner(row.push.token, void)
+            if owner is None or row.state is State.DELAYED:
+                self._drop(row)
+            else:
+                owners.add(owner)
+        left = sum(row.push.token in self._rows and self._is_held(row) for row in rows)
+        return Taken(len(rows) - left, frozenset(owners))
+
+    def _is_held(self, row: HeldRow) -> bool:
+        return self._rows[row.push.token].get(row.field) is row
+
+    # -- tokens that get no pushes, and users
+
+    async def unregister(self, token: str, at_ms: int, *, void: Collection[str]) -> Taken:
+        await self._reach()
+        self._gone.setdefault(token, at_ms)
+        owner, rows = self._living_owner(token, void), list(self._rows[token].values())
+        taken = [row for row in rows if owner is None or row.state is State.DELAYED]
+        for row in rows:
+            self._drop(row)
+        return Taken(len(taken), frozenset() if owner is None else frozenset({owner}))
+
+    async def register(self, token: str) -> None:
+        await self._reach()
+        self._gone.pop(token, None)
+
+    async def unregistered(self) -> dict[str, int]:
+        await self._reach()
+        return dict(self._gone)
+
+    async def enrol(self, user: str, token: str, *, per_user: int) -> bool:
+        await self._reach()
+        if self._user.get(token) == user:
+            return True
+        if len(self._devices[user]) >= per_user:
+            return False
+        await self.leave_user(token)
+        self._user[token] = user
+        self._devices[user].append(token)
+        return True
+
+    async def leave_user(self, token: str) -> None:
+        await self._reach()
+        user = self._user.pop(token, None)
+        if user is not None:
+            self._devices[user].remove(token)
+
+    async def devices(self, user: str) -> list[str]:
+        await self._reach()
+        return list(self._devices[user])
+
+    async def user_of(self, token: str) -> str | None:
+        await self._reach()
+        return self._user.get(token)

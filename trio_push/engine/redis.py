@@ -1,0 +1,366 @@
+"""What the nodes share, in Redis: one server, or a Redis Cluster.
+
+One pipeline for each call, with one script for each partition that is touched. Scripts are
+called by their hash; a server that does not know one yet is sent its text. Made by the server,
+called by the engine.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any, Final, TypeVar
+
+from coredis.exceptions import NoScriptError
+from coredis.tokens import PureToken
+
+from trio_push.engine import scripts
+from trio_push.engine.client import REDIS_ERRORS, Client, Link
+from trio_push.engine.contract import (
+    NOTE_AGAIN_S,
+    Beat,
+    Claim,
+    Drop,
+    HeldRow,
+    Stored,
+    Swept,
+    Taken,
+    Written,
+)
+from trio_push.engine.partitions import TAGS, Keys, partition_of
+from trio_push.engine.redis_values import (
+    by_order,
+    head_args,
+    names_of,
+    pairs_of,
+    row_args,
+    row_args_or_none,
+    row_of,
+    stored_of,
+    taken_of,
+    token_of,
+)
+from trio_push.engine.scripts import Script
+
+T = TypeVar("T")
+#: what is asked of a pipeline; Any: coredis has a type for each command
+Command = Callable[[Any], Any]
+
+#: messages read from an inbox at once, each of which may carry hundreds of pushes
+READ_AT_ONCE: Final = 16
+#: time to wait for a message; less than the client waits for an answer
+WAIT_MS: Final = 1000
+
+
+class RedisShared:
+    """The contract on a link that is open."""
+
+    partitions = len(TAGS)
+
+    def __init__(self, link: Link, prefix: str) -> None:
+        self._link = link
+        self._keys = Keys(prefix)
+
+    # -- commands
+
+    async def _run(self, commands: Sequence[Command]) -> list[Any]:
+        """The answers to commands that go out together. Raises StoreFailed."""
+        if not commands:
+            return []
+        try:
+            client = self._link.client
+            pipeline = client.pipeline(transaction=False, raise_on_error=False)
+            async with pipeline as pipe:
+                for command in commands:
+                    command(pipe)
+            results = list(pipe.results or ())
+            for i, result in enumerate(results):
+                if isinstance(result, NoScriptError):
+                    results[i] = await commands[i](_ByText(client))
+                elif isinstance(result, Exception):
+                    raise result
+        except REDIS_ERRORS as exc:
+            raise self._link.failed(exc) from exc
+        return results
+
+    async def _run_scripts(
+        self, script: Script, args: Mapping[int, Sequence[Any]], head: Sequence[Any]
+    ) -> dict[int, Any]:
+        """Run a script in each partition, with `head` and the partition's own arguments."""
+        commands = [
+            _evalsha(script, self._keys.base(partition), (*head, *own))
+            for partition, own in args.items()
+        ]
+        return dict(zip(args, await self._run(commands), strict=True))
+
+    async def _each(
+        self,
+        script: Script,
+        items: Sequence[T],
+        token_of: Callable[[T], str],
+        args_of: Callable[[T], Iterable[Any]],
+        head: Sequence[Any],
+    ) -> list[Any]:
+        """An answer for each item, from the script that its partition runs for all of its items."""
+        places: defaultdict[int, list[int]] = defaultdict(list)
+        for place, item in enumerate(items):
+            places[partition_of(token_of(item))].append(place)
+        args = {
+            partition: [arg for place in those for arg in args_of(items[place])]
+            for partition, those in places.items()
+        }
+        answers: list[Any] = [None] * len(items)
+        for partition, found in (await self._run_scripts(script, args, head)).items():
+            if isinstance(found, list):
+                for place, answer in zip(places[partition], found, strict=True):
+                    answers[place] = answer
+        return answers
+
+    # -- nodes and their inboxes
+
+    async def beat(self, node: str, lease_s: float) -> Beat:
+        beat = _evalsha(scripts.BEAT, self._keys.nodes, (node, lease_s))
+        [[was_alive, *others]] = await self._run([beat])
+        alive = {name.decode(): is_alive for name, is_alive in pairs_of(others)}
+        living = {node, *(name for name, is_alive in alive.items() if is_alive)}
+        return Beat(
+            was_alive=bool(was_alive),
+            living=frozenset(living),
+            dead=frozenset(alive.keys() - living),
+        )
+
+    async def leave(self, node: str) -> None:
+        await self._run([lambda p: p.zadd(self._keys.nodes, {node: 1})])
+
+    async def send(self, messages: Mapping[str, bytes]) -> None:
+        await self._run([_xadd(self._keys.inbox(node), data) for node, data in messages.items()])
+
+    async def receive(self, node: str, after: str, *, wait: bool = True) -> list[tuple[str, bytes]]:
+        inbox = self._keys.inbox(node)
+        try:
+            found = await self._link.client.xread(
+                {inbox: after or "0"}, READ_AT_ONCE, WAIT_MS if wait else None
+            )
+        except REDIS_ERRORS as exc:
+            raise self._link.failed(exc) from exc
+        entries: Any = next(iter(found.values()), ()) if found else ()  # Any: of bytes or text
+        return [(each.identifier.decode(), each.field_values[b"m"]) for each in entries]
+
+    async def done(self, node: str, ids: Sequence[str]) -> None:
+        if ids:
+            await self._run([lambda p: p.xdel(self._keys.inbox(node), list(ids))])
+
+    async def take_over(self, node: str, dead: str, hold_s: float) -> bool:
+        key = self._keys.taker(dead)
+        taken, holder = await self._run(
+            [
+                lambda p: p.set(key, node, condition=PureToken.NX, px=int(hold_s * 1000)),
+                lambda p: p.get(key),
+            ]
+        )
+        return bool(taken) or holder == node.encode()
+
+    async def forget(self, dead: str) -> None:
+        await self._run(
+            [
+                lambda p: p.delete([self._keys.inbox(dead)]),
+                lambda p: p.zrem(self._keys.nodes, [dead]),
+            ]
+        )
+
+    # -- tokens
+
+    async def claim(
+        self, node: str, tokens: Sequence[str], *, void: Collection[str], renew: bool, now: float
+    ) -> list[Claim]:
+        head = (*head_args(node, now, void), int(renew))
+        found = await self._each(scripts.CLAIM, tokens, str, lambda token: (token,), head)
+        return [
+            Claim(
+                older.decode() or None,
+                bool(refused),
+                tuple(sorted((row_of(token, data) for data in rows), key=by_order)),
+            )
+            for token, (older, refused, rows) in zip(tokens, found, strict=True)
+        ]
+
+    async def let_go(self, node: str, tokens: Sequence[str]) -> None:
+        await self._each(
+            scripts.LET_GO, tokens, str, lambda token: (token,), head_args(node, 0, ())
+        )
+
+    async def owners(self, tokens: Sequence[str]) -> list[str | None]:
+        by_partition: defaultdict[int, list[str]] = defaultdict(list)
+        for token in tokens:
+            by_partition[partition_of(token)].append(token)
+        answers = await self._run(
+            [_hmget(f"{self._keys.base(n)}:own", those) for n, those in by_partition.items()]
+        )
+        owner: dict[str, bytes | None] = {}
+        for those, found in zip(by_partition.values(), answers, strict=True):
+            owner.update(zip(those, found, strict=True))
+        return [None if (name := owner[token]) is None else name.decode() for token in tokens]
+
+    # -- rows
+
+    async def store(
+        self,
+        node: str,
+        rows: Sequence[HeldRow],
+        *,
+        void: Collection[str],
+        per_token: int,
+        force: bool,
+        now: float,
+    ) -> list[Stored]:
+        head = (*head_args(node, now, void), per_token, int(force))
+        found = await self._each(scripts.STORE, rows, token_of, row_args_or_none, head)
+        return [stored_of(row, answer) for row, answer in zip(rows, found, strict=True)]
+
+    async def write(
+        self,
+        node: str,
+        drops: Sequence[Drop],
+        rows: Sequence[HeldRow],
+        *,
+        void: Collection[str],
+        now: float,
+    ) -> Written:
+        dropped: defaultdict[int, list[Any]] = defaultdict(list)
+        for drop in drops:
+            dropped[partition_of(drop.token)] += drop
+        put: defaultdict[int, list[Any]] = defaultdict(list)
+        for row in rows:
+            put[partition_of(row.push.token)] += row_args(row, now)
+        args = {
+            n: (len(dropped[n]) // len(Drop._fields), *dropped[n], *put[n])
+            for n in {*dropped, *put}
+        }
+        answers = await self._run_scripts(scripts.WRITE, args, head_args(node, now, void))
+        replaced, moved = 0, list[tuple[str, str]]()
+        for count, *names in answers.values():
+            replaced += count
+            moved += pairs_of(names_of(names))
+        return Written(replaced, tuple(moved))
+
+    async def sweep(
+        self, partitions: Sequence[int], *, void: Collection[str], now: float, limit: int
+    ) -> Swept:
+        args = dict.fromkeys(partitions, (limit, NOTE_AGAIN_S))
+        answers = await self._run_scripts(scripts.SWEEP, args, head_args("", now, void))
+        swept = Swept()
+        for expired, discarded, more, *due in answers.values():
+            swept = Swept(
+                swept.expired + expired,
+                swept.discarded + discarded,
+                (*swept.due, *pairs_of(names_of(due))),
+                more=swept.more or bool(more),
+            )
+        return swept
+
+    async def rows(self, tokens: Sequence[str]) -> list[list[HeldRow]]:
+        found = await self._run(
+            [_hvals(self._keys.table("rows", token) + f":{token}") for token in tokens]
+        )
+        return [
+            sorted((row_of(token, data) for data in rows), key=by_order)
+            for token, rows in zip(tokens, found, strict=True)
+        ]
+
+    async def take(self, push_id: str, token: str | None, *, void: Collection[str]) -> Taken:
+        some = range(self.partitions) if token is None else (partition_of(token),)
+        args = dict.fromkeys(some, (push_id, token or ""))
+        return taken_of(
+            (await self._run_scripts(scripts.TAKE, args, head_args("", 0, void))).values()
+        )
+
+    # -- tokens that get no pushes, and users
+
+    async def unregister(self, token: str, at_ms: int, *, void: Collection[str]) -> Taken:
+        args = {partition_of(token): (token, at_ms)}
+        head = head_args("", 0, void)
+        return taken_of((await self._run_scripts(scripts.UNREGISTER, args, head)).values())
+
+    async def register(self, token: str) -> None:
+        await self._run([lambda p: p.hdel(self._keys.table("gone", token), [token])])
+
+    async def unregistered(self) -> dict[str, int]:
+        tables = [f"{self._keys.base(n)}:gone" for n in range(self.partitions)]
+        found = await self._run([_hgetall(table) for table in tables])
+        return {token.decode(): int(at) for table in found for token, at in table.items()}
+
+    async def enrol(self, user: str, token: str, *, per_user: int) -> bool:
+        devices = self._devices(user)
+        if await self.user_of(token) == user:
+            return True
+        [count] = await self._run([lambda p: p.zcard(devices)])
+        if count >= per_user:
+            return False
+        await self.leave_user(token)
+        # The order of coming; two that come together may share a place.
+        await self._run(
+            [
+                lambda p: p.zadd(devices, {token: count}),
+                lambda p: p.hset(self._keys.table("user", token), {token: user}),
+            ]
+        )
+        return True
+
+    async def leave_user(self, token: str) -> None:
+        user = await self.user_of(token)
+        if user is not None:
+            await self._run(
+                [
+                    lambda p: p.zrem(self._devices(user), [token]),
+                    lambda p: p.hdel(self._keys.table("user", token), [token]),
+                ]
+            )
+
+    async def devices(self, user: str) -> list[str]:
+        [found] = await self._run([lambda p: p.zrange(self._devices(user), 0, -1)])
+        return [token.decode() for token in found]
+
+    async def user_of(self, token: str) -> str | None:
+        [user] = await self._run([lambda p: p.hget(self._keys.table("user", token), token)])
+        return None if user is None else user.decode()
+
+    def _devices(self, user: str) -> str:
+        return f"{self._keys.table('devices', user)}:{user}"
+
+
+# -- commands as values, so that one that found no script can be sent again
+
+
+class _ByText:
+    """Takes the place of a pipeline and sends the text of a script, once its hash was unknown."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def evalsha(self, sha: str, keys: list[str], args: list[Any]) -> Any:
+        return self._client.eval(_BY_SHA[sha].text, keys, args)
+
+
+_BY_SHA: Final = {
+    script.sha: script for script in vars(scripts).values() if isinstance(script, Script)
+}
+
+
+def _evalsha(script: Script, base: str, args: Sequence[Any]) -> Command:
+    return lambda pipe: pipe.evalsha(script.sha, [base], list(args))
+
+
+def _xadd(key: str, data: bytes) -> Command:
+    return lambda pipe: pipe.xadd(key, {"m": data})
+
+
+def _hmget(key: str, fields: Sequence[str]) -> Command:
+    return lambda pipe: pipe.hmget(key, fields)
+
+
+def _hvals(key: str) -> Command:
+    return lambda pipe: pipe.hvals(key)
+
+
+def _hgetall(key: str) -> Command:
+    return lambda pipe: pipe.hgetall(key)

@@ -1,0 +1,82 @@
+"""Values of the contract as arguments and answers of Redis, and back. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from operator import attrgetter
+from typing import Any, Final
+
+import msgspec
+
+from trio_push.engine.contract import HeldRow, Stored, Taken
+from trio_push.push import Push, State
+
+#: time after which a row that must not be stored, but has an owner, is looked at again
+LOOK_AGAIN_S: Final = 60.0
+
+_encode: Final = msgspec.msgpack.Encoder().encode
+_decode: Final = msgspec.msgpack.Decoder(Push).decode
+
+
+def head_args(node: str, now: float, void: Collection[str]) -> tuple[Any, ...]:
+    return (node, now, len(void), *void)
+
+
+by_order: Final = attrgetter("order")
+
+
+def token_of(row: HeldRow) -> str:
+    return row.push.token
+
+
+def row_args(row: HeldRow, now: float) -> tuple[Any, ...]:
+    push = row.push
+    if row.state is State.DELAYED:
+        at = push.not_before
+    else:
+        at = push.expires_at if push.storable else now + LOOK_AGAIN_S
+    head = f"{row.uid} {int(row.state)} {push.expires_at} {row.number} {push.id}\n"
+    # the token is in the key, and the id in the line
+    data = _encode(msgspec.structs.replace(push, token="", id=""))
+    return push.token, row.field, head.encode() + data, at
+
+
+def row_args_or_none(row: HeldRow) -> tuple[Any, ...]:
+    if row.state is State.DELAYED or row.push.storable:
+        return row_args(row, 0)
+    return row.push.token, "", "", ""
+
+
+def row_of(token: str, data: bytes) -> HeldRow:
+    line, _, body = data.partition(b"\n")
+    uid, state, _, number, push_id = line.decode().split(" ", 4)
+    push = msgspec.structs.replace(_decode(body), token=token, id=push_id)
+    return HeldRow(uid, push, State(int(state)), number)
+
+
+def stored_of(row: HeldRow, answer: bytes) -> Stored:
+    match answer:
+        case b"1" | b"2":
+            return Stored(row.state, replaced=answer == b"2")
+        case b"3":
+            return Stored(State.DROPPED_MAILBOX_FULL)
+        case b"4":
+            return Stored(State.DISCARDED)
+        case _:
+            return Stored(None, answer.decode())
+
+
+def taken_of(answers: Iterable[Any]) -> Taken:
+    pushes, owners = 0, set[str]()
+    for taken, *names in answers:
+        pushes += taken
+        owners.update(names_of(names))
+    return Taken(pushes, frozenset(owners))
+
+
+def names_of(answer: Sequence[bytes]) -> list[str]:
+    return [name.decode() for name in answer]
+
+
+def pairs_of(items: Sequence[Any]) -> list[tuple[Any, Any]]:
+    return list(zip(items[::2], items[1::2], strict=True))

@@ -1,0 +1,281 @@
+"""What has to happen at one moment in Redis: its Lua scripts, one partition at a time.
+
+KEYS[1] is the base of a partition. Its keys are made from it by the prelude:
+
+    :own          hash  token → node that its device is connected to
+    :rows:TOKEN   hash  place → row; of pushes in one slot the newest is in place
+    :time         zset  "token place" by the time when the row is to be looked at
+    :ids          zset  "id NUL token place", to find rows by the id of the push
+    :gone         hash  token → since when it is unregistered
+    :user         hash  token → user          :devices:USER  zset  token by time of coming
+
+A row is a line "uid state expires number id" and, after the line break, the push in msgpack.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Final, NamedTuple
+
+
+class Script(NamedTuple):
+    text: str
+    sha: str
+
+
+_PRELUDE: Final = """
+local base = KEYS[1]
+local own, time, ids = base .. ':own', base .. ':time', base .. ':ids'
+local DELAYED = '0'
+
+local function rows_of(token) return base .. ':rows:' .. token end
+
+local function read(row)
+    return string.match(row, '^(%S+) (%d+) (%S+) (%S+) ([^\\n]*)\\n')
+end
+
+local function drop(token, place, id)
+    local member = token .. ' ' .. place
+    redis.call('HDEL', rows_of(token), place)
+    redis.call('ZREM', time, member)
+    redis.call('ZREM', ids, id .. '\\0' .. member)
+end
+
+local function put(token, place, row, old, at)
+    local member = token .. ' ' .. place
+    local _, _, _, _, id = read(row)
+    if old then
+        local _, _, _, _, old_id = read(old)
+        if old_id ~= id then redis.call('ZREM', ids, old_id .. '\\0' .. member) end
+    end
+    redis.call('HSET', rows_of(token), place, row)
+    redis.call('ZADD', time, at, member)
+    redis.call('ZADD', ids, 0, id .. '\\0' .. member)
+end
+
+local next_arg = 0
+local function arg()
+    next_arg = next_arg + 1
+    return ARGV[next_arg]
+end
+
+local me = arg()
+local now = tonumber(arg())
+local void = {}
+for _ = 1, tonumber(arg()) do void[arg()] = true end
+
+-- the living node, other than this one, that owns the token
+local function other_owner(token)
+    local owner = redis.call('HGET', own, token)
+    if owner and owner ~= me and not void[owner] then return owner end
+    return false
+end
+
+local function living_owner(token)
+    local owner = redis.call('HGET', own, token)
+    return owner and not void[owner] and owner or false
+end
+"""
+
+
+def _script(body: str, prelude: str = _PRELUDE) -> Script:
+    text = prelude + body
+    return Script(text, hashlib.sha1(text.encode()).hexdigest())
+
+
+#: KEYS[1] is the table of nodes; (node, lease) → {was_alive, living or dead node, 1 or 0, …}.
+#: By the clock of Redis, so that nodes need not agree on the time.
+BEAT: Final = _script(
+    """
+local time = redis.call('TIME')
+local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
+local found = {0}
+local all = redis.call('ZRANGE', KEYS[1], 0, -1, 'WITHSCORES')
+for i = 1, #all, 2 do
+    local is_alive = tonumber(all[i + 1]) > now and 1 or 0
+    if all[i] == ARGV[1] then
+        found[1] = is_alive
+    else
+        found[#found + 1] = all[i]
+        found[#found + 1] = is_alive
+    end
+end
+redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[1])
+return found
+""",
+    prelude="",
+)
+
+#: (renew, tokens…) → for each {older, refused, {row, row, …}}
+CLAIM: Final = _script("""
+local renew = arg() == '1'
+local found = {}
+while next_arg < #ARGV do
+    local token = arg()
+    local older = other_owner(token)
+    if older and renew then
+        found[#found + 1] = {older, 1, {}}
+    else
+        redis.call('HSET', own, token, me)
+        local rows, all = {}, redis.call('HGETALL', rows_of(token))
+        for i = 1, #all, 2 do
+            local _, state, expires = read(all[i + 1])
+            if state ~= DELAYED then
+                rows[#rows + 1] = all[i + 1]
+                local at = tonumber(expires) > 0 and expires or now + 60
+                redis.call('ZADD', time, at, token .. ' ' .. all[i])
+            end
+        end
+        found[#found + 1] = {older or '', 0, rows}
+    end
+end
+return found
+""")
+
+#: (tokens…)
+LET_GO: Final = _script("""
+while next_arg < #ARGV do
+    local token = arg()
+    if redis.call('HGET', own, token) == me then redis.call('HDEL', own, token) end
+end
+return 0
+""")
+
+#: (per_token, force, and for each row: token, place, row, time) → for each the owner, or what
+#: became of it: "1" held, "2" held in place of an older one, "3" full, "4" not to be stored
+STORE: Final = _script("""
+local per_token, force = tonumber(arg()), arg() == '1'
+local found = {}
+while next_arg < #ARGV do
+    local token, place, row, at = arg(), arg(), arg(), arg()
+    local owner = not force and living_owner(token)
+    if owner then
+        found[#found + 1] = owner
+    elseif at == '' then
+        found[#found + 1] = '4'
+    else
+        local old = redis.call('HGET', rows_of(token), place)
+        if not old and redis.call('HLEN', rows_of(token)) >= per_token then
+            found[#found + 1] = '3'
+        else
+            put(token, place, row, old, at)
+            found[#found + 1] = old and read(old) ~= read(row) and '2' or '1'
+        end
+    end
+end
+return found
+""")
+
+#: (n, and for each of n drops: token, place, uid; then for each row: token, place, row, time)
+#: → {replaced, and for each row of a token that another node owns: token, owner}
+WRITE: Final = _script("""
+local replaced = 0
+for _ = 1, tonumber(arg()) do
+    local token, place, uid = arg(), arg(), arg()
+    local row = redis.call('HGET', rows_of(token), place)
+    if row then
+        local found, state, _, _, id = read(row)
+        if found == uid then
+            drop(token, place, id)
+        elseif uid == '*' and state == DELAYED then
+            drop(token, place, id)
+            replaced = replaced + 1
+        end
+    end
+end
+local moved = {0}
+while next_arg < #ARGV do
+    local token, place, row, at = arg(), arg(), arg(), arg()
+    local old = redis.call('HGET', rows_of(token), place)
+    if old then
+        local _, state = read(old)
+        if state == DELAYED then replaced = replaced + 1 end
+    end
+    put(token, place, row, old, at)
+    local owner = other_owner(token)
+    if owner then
+        moved[#moved + 1] = token
+        moved[#moved + 1] = owner
+    end
+end
+moved[1] = replaced
+return moved
+""")
+
+#: (limit, note again after) → {expired, discarded, more, token, owner, token, owner, …}
+SWEEP: Final = _script("""
+local limit, again = tonumber(arg()), tonumber(arg())
+local expired, discarded, found = 0, 0, {0, 0, 0}
+local members = redis.call('ZRANGE', time, '-inf', now, 'BYSCORE', 'LIMIT', 0, limit)
+for _, member in ipairs(members) do
+    local token, place = string.match(member, '^(%S+) (.*)$')
+    local row = redis.call('HGET', rows_of(token), place)
+    if not row then
+        redis.call('ZREM', time, member)
+    else
+        local uid, state, expires, number, id = read(row)
+        local owner, at = living_owner(token), tonumber(expires)
+        if at > 0 and at <= now then
+            drop(token, place, id)
+            if state == DELAYED or not owner then expired = expired + 1 end
+        elseif owner then
+            -- The row says that it is due, and its owner is told until it has taken it.
+            if state == DELAYED then
+                local rest = string.sub(row, #uid + 1 + #state + 1)
+                redis.call('HSET', rows_of(token), place, uid .. ' 2' .. rest)
+            end
+            redis.call('ZADD', time, now + again, member)
+            found[#found + 1] = token
+            found[#found + 1] = owner
+        elseif at == 0 then
+            drop(token, place, id)
+            discarded = discarded + 1
+        else
+            if state == DELAYED then
+                local rest = string.sub(row, #uid + 1 + #state + 1)
+                redis.call('HSET', rows_of(token), place, uid .. ' 2' .. rest)
+            end
+            redis.call('ZADD', time, expires, member)
+        end
+    end
+end
+found[1], found[2] = expired, discarded
+found[3] = #members == limit and 1 or 0
+return found
+""")
+
+#: (id, token or '') → {count, owner, owner, …}
+TAKE: Final = _script("""
+local id, only = arg(), arg()
+local count, found = 0, {0}
+local members = redis.call('ZRANGE', ids, '[' .. id .. '\\0', '[' .. id .. '\\0\\255', 'BYLEX')
+for _, member in ipairs(members) do
+    local token, place = string.match(string.sub(member, #id + 2), '^(%S+) (.*)$')
+    if only == '' or only == token then
+        local owner = living_owner(token)
+        local _, state = read(redis.call('HGET', rows_of(token), place))
+        if state ~= DELAYED and owner then
+            found[#found + 1] = owner
+        else
+            drop(token, place, id)
+            count = count + 1
+        end
+    end
+end
+found[1] = count
+return found
+""")
+
+#: (token, at) → {count, owner}
+UNREGISTER: Final = _script("""
+local token, at = arg(), arg()
+redis.call('HSETNX', base .. ':gone', token, at)
+local owner, count = living_owner(token), 0
+local all = redis.call('HGETALL', rows_of(token))
+for i = 1, #all, 2 do
+    local _, state, _, _, id = read(all[i + 1])
+    if state == DELAYED or not owner then count = count + 1 end
+    drop(token, all[i], id)
+end
+return owner and {count, owner} or {count}
+""")

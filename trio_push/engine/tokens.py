@@ -1,0 +1,225 @@
+"""Which tokens are this node's: claimed when their devices come, let go when they leave.
+
+Batched, and never refreshed: a token belongs to the node for as long as the node's lease runs.
+While a device is being admitted, what is pushed to it waits here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from trio_push.clock import Clock
+from trio_push.engine.contract import Claim, Shared
+from trio_push.engine.journal import SharedJournal
+from trio_push.engine.members import Members
+from trio_push.errors import StoreFailed
+from trio_push.router.directory import Directory
+
+if TYPE_CHECKING:
+    from trio_push.engine.forwarder import Item
+    from trio_push.engine.local import Local
+
+#: tokens in one round
+ROUND: Final = 500
+#: time after which a round that failed is tried again
+RETRY_S: Final = 1.0
+
+
+class _Wish:
+    """A claim that somebody waits for."""
+
+    __slots__ = ("claim", "done", "token")
+
+    def __init__(self, token: str) -> None:
+        self.token = token
+        self.done = trio.Event()
+        self.claim: Claim | None = None
+
+
+class Tokens:
+    """The tokens of one node. `run` talks to what is shared."""
+
+    def __init__(
+        self,
+        shared: Shared,
+        members: Members,
+        journal: SharedJournal,
+        directory: Directory,
+        local: Local,
+        clock: Clock,
+    ) -> None:
+        self._shared = shared
+        self._members = members
+        self._journal = journal
+        self._directory = directory
+        self._local = local
+        self._clock = clock
+        #: tokens whose devices are being admitted → pushes that wait for that, and how many admit
+        self._admitting: dict[str, tuple[list[Item], list[None]]] = {}
+        self._wishes: list[_Wish] = []
+        self._leaving: dict[str, None] = {}
+        #: connected tokens to be claimed where nobody else has them, or looked at again
+        self._renewing: dict[str, None] = {}
+        self._has_work = trio.Event()
+        self._one_at_a_time = trio.Lock()
+        #: told of tokens that came from other nodes, by the node
+        self.on_claimed: Callable[[str, str], None] = lambda token, older: None
+
+    # -- devices
+
+    @contextmanager
+    def admitting(self, token: str) -> Iterator[None]:
+        """Around the claim of a token and the attaching of its device: pushes to it wait."""
+        parked, admissions = self._admitting.setdefault(token, ([], []))
+        admissions.append(None)
+        try:
+            yield
+        finally:
+            admissions.pop()
+            if not admissions:
+                self._end_admission(token, parked)
+
+    async def claim(self, token: str) -> Claim | None:
+        """The token is this node's from now on, whoever had it; to be called while admitting.
+
+        None when what is shared is away: then it is claimed when that is back. An older
+        connection of the device here proves nothing: it may have been elsewhere since.
+        """
+        if self._members.failure is not None:
+            return None
+        wish = _Wish(token)
+        self._wishes.append(wish)
+        self._has_work.set()
+        await wish.done.wait()
+        return wish.claim
+
+    def _end_admission(self, token: str, parked: list[Item]) -> None:
+        del self._admitting[token]
+        if self._directory.get(token) is None:
+            self._local.evict(token)
+        for item in parked:
+            self._local.bring(item)
+
+    def left(self, token: str) -> None:
+        """The device of a token has gone."""
+        self._leaving[token] = None
+        self._has_work.set()
+
+    def takes(self, item: Item) -> bool:
+        """Whether a push is for a device here, or one that is coming; then it goes its way."""
+        if item.push.token in self._admitting:
+            self._admitting[item.push.token][0].append(item)
+        elif self._directory.get(item.push.token) is not None:
+            self._local.bring(item)
+        else:
+            return False
+        return True
+
+    def look_again(self, token: str) -> None:
+        """There may be new rows for a token, if its device is here."""
+        if token in self._admitting or self._directory.get(token) is not None:
+            self.renew((token,))
+
+    def renew(self, tokens: Iterable[str]) -> None:
+        """See to it that these are this node's, unless another has them, with all their rows."""
+        self._renewing |= dict.fromkeys(tokens)
+        if self._renewing:
+            self._has_work.set()
+
+    def renew_all(self) -> None:
+        """What the others know of this node may be wrong: tell them anew."""
+        self.renew(connection.token for connection in self._directory.connections())
+
+    # -- what is shared
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            await self._has_work.wait()
+            self._has_work = trio.Event()
+            try:
+                await self.settle()
+            except StoreFailed as failed:
+                self._members.failed(failed)
+                self._give_up()
+                await trio.sleep(RETRY_S)
+                self._has_work.set()
+
+    def _give_up(self) -> None:
+        """Devices that wait are let in; they are claimed when what is shared is back."""
+        wishes, self._wishes = self._wishes, []
+        for wish in wishes:
+            wish.done.set()
+
+    async def settle(self) -> None:
+        """Do all that waits to be done. Raises StoreFailed."""
+        async with self._one_at_a_time:
+            # Rows of a device that left must be there before another node may have the token.
+            await self._journal.commit()
+            await self._let_go()
+            while self._wishes:
+                wishes, self._wishes = self._wishes[:ROUND], self._wishes[ROUND:]
+                await self._claim(wishes)
+            while self._renewing:
+                await self._renew(list(self._renewing)[:ROUND])
+
+    async def _let_go(self) -> None:
+        tokens = list(self._leaving)
+        free = [token for token in tokens if self._is_free(token)]
+        if free:
+            await self._shared.let_go(self._members.name, free)
+        for token in tokens:
+            del self._leaving[token]
+        # Who came back meanwhile may have been let go of just now.
+        self.renew(token for token in free if self._directory.get(token) is not None)
+
+    def _is_free(self, token: str) -> bool:
+        return token not in self._admitting and self._directory.get(token) is None
+
+    async def _claim(self, wishes: Sequence[_Wish]) -> None:
+        try:
+            claims = await self._ask([wish.token for wish in wishes], renew=False)
+            for wish, claim in zip(wishes, claims, strict=True):
+                wish.claim = claim
+                if claim.older is not None:
+                    self.on_claimed(wish.token, claim.older)
+        finally:
+            # Without a claim, too, a device is let in.
+            for wish in wishes:
+                wish.done.set()
+
+    async def _renew(self, tokens: Sequence[str]) -> None:
+        here = [token for token in tokens if self._directory.get(token) is not None]
+        claims = await self._ask(here, renew=True)
+        for token in tokens:
+            self._renewing.pop(token, None)
+        for token, claim in zip(here, claims, strict=True):
+            connection = self._directory.get(token)
+            if connection is None:
+                continue
+            if claim.refused:
+                self._local.displace(connection)
+            elif self._local.adopt(token, claim.rows):
+                self._local.deliver(connection)
+
+    async def _ask(self, tokens: Sequence[str], *, renew: bool) -> list[Claim]:
+        if not tokens:
+            return []
+        void, now = self._members.void, self._clock.wall()
+        claims = await self._shared.claim(
+            self._members.name, tokens, void=void, renew=renew, now=now
+        )
+        await self._members.judge(c.older for c in claims if c.older is not None)
+        if renew and any(c.refused and c.older in self._members.void for c in claims):
+            return await self._ask(tokens, renew=True)
+        return claims
+
+    async def still_mine(self, tokens: Sequence[str]) -> list[str]:
+        """Those of the tokens that no other node owns. Raises StoreFailed."""
+        owners = await self._shared.owners(tokens)
+        mine = (None, self._members.name)
+        return [token for token, owner in zip(tokens, owners, strict=True) if owner in mine]
