@@ -22,6 +22,7 @@ SANS_IO = (
     "trio_push.errors",
     "trio_push.address",
     "trio_push.config",
+    "trio_push.consistency",
     "trio_push.settings",
     "trio_push.engine.url",
     "trio_push.wire",
@@ -48,6 +49,7 @@ SANS_IO = (
     "trio_push.auth.keys",
     "trio_push.watch.ledger",
     "trio_push.watch.histogram",
+    "trio_push.watch.summing",
     "trio_push.swarm.audit",
     "trio_push.swarm.books",
     "trio_push.swarm.connections",
@@ -59,6 +61,10 @@ SANS_IO = (
     "trio_push.swarm.thresholds",
     "trio_push.swarm.users",
     "trio_push.swarm.worst",
+    "trio_push.workers.backoff",
+    "trio_push.workers.crew",
+    "trio_push.workers.messages",
+    "trio_push.workers.split",
 )
 #: What reaches the world or a clock: no import of these, nor of anything inside them …
 # fmt: off
@@ -88,8 +94,8 @@ ROOMS = tuple(
 SERVER = (*ROOMS, "trio_push.node", "trio_push.server")
 # fmt: off
 OUTER = (
-    "trio_push.swarm", "trio_push.server", "trio_push.cli", "trio_push.demo", "trio_push.testing",
-    "loadtest",
+    "trio_push.swarm", "trio_push.server", "trio_push.workers", "trio_push.cli", "trio_push.demo",
+    "trio_push.testing", "loadtest",
 )
 # fmt: on
 
@@ -111,8 +117,12 @@ RULES = (
     Rule("trio_push.watch", ("trio_push.intake", "trio_push.devices", "trio_push.api", *OUTER)),
     Rule("trio_push.node", ("trio_push.intake", "trio_push.devices", "trio_push.api", *OUTER)),
     Rule("trio_push.api", OUTER),
-    # a provider's client knows nothing of this server: it pushes to others too
-    Rule("trio_push.apns", (*SERVER, *OUTER)),
+# fmt: off
+OUTER = (
+    "trio_push.swarm", "trio_push.server", "trio_push.workers", "trio_push.cli", "trio_push.demo",
+    "trio_push.testing", "loadtest",
+)
+# fmt: on
     # the swarm shares the protocols with the server and nothing else, or it could not judge it
     Rule("trio_push.swarm", tuple(set(SERVER) - {"trio_push.watch"})),
     Rule("trio_push", ("tests", "loadtest")),

@@ -4,7 +4,7 @@ import resource
 
 import pytest
 
-from trio_push.capacity import FILES_KEPT_FREE, capacity, file_limit, raise_file_limit
+from trio_push.capacity import FILES_KEPT_FREE, Capacity, capacity, file_limit, raise_file_limit
 
 FEW = FILES_KEPT_FREE + 1000
 
@@ -25,6 +25,13 @@ def test_the_lesser_limit_counts(
     fits = capacity(max_connections, files)
     assert fits.devices == devices
     assert fits.reason.startswith(reason)
+
+
+def test_workers_have_the_limit_each() -> None:
+    assert capacity(0, FEW, 3) == Capacity(
+        3000, "each of 3 workers may open 1,256 files (ulimit -n)"
+    )
+    assert capacity(2000, FEW, 3) == Capacity(2000, "--max-connections")
 
 
 def test_the_soft_limit_is_raised_to_the_hard_one(monkeypatch: pytest.MonkeyPatch) -> None:

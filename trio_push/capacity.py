@@ -1,4 +1,4 @@
-"""How many devices fit into this process, and what says so."""
+"""How many devices fit into this process or its workers, and what says so."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ class Capacity:
     reason: str
 
 
-def capacity(max_connections: int, file_limit: int) -> Capacity:
+def capacity(max_connections: int, file_limit: int, workers: int = 1) -> Capacity:
     """Every device needs an open file; `max_connections` may set less (0: it does not)."""
-    by_files = max(file_limit - FILES_KEPT_FREE, 0)
+    by_files = max(file_limit - FILES_KEPT_FREE, 0) * workers
     if 0 < max_connections <= by_files:
         return Capacity(max_connections, "--max-connections")
-    return Capacity(by_files, f"this process may open {file_limit:,} files (ulimit -n)")
+    who = "this process" if workers == 1 else f"each of {workers} workers"
+    return Capacity(by_files, f"{who} may open {file_limit:,} files (ulimit -n)")
 
 
 def file_limit() -> int:

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from itertools import combinations
 
-from trio_push import settings
+from trio_push import consistency, settings
 from trio_push.address import Address
 from trio_push.engine.url import RedisUrl
 from trio_push.errors import ConfigError
@@ -56,6 +55,9 @@ SCENARIO_NAMES = (
     "goaway-storm",
     "magic-tokens",
 )
+
+#: more workers than any machine has cores for
+MAX_WORKERS = 256
 
 #: values of --store: pushes are held in memory only, or also in the SQLite file that follows
 MEMORY = "memory"
@@ -117,6 +119,14 @@ class ServeSettings:
         "Address of the API listener; 'off' opens none.",
         unit="host:port",
         check=_check_api,
+    )
+    workers: int = setting(
+        1,
+        "Processes that serve together on the same listeners. More than one need Redis: --redis, "
+        "or a redis-server to start.",
+        unit="processes",
+        minimum=1,
+        maximum=MAX_WORKERS,
     )
     no_auth: bool = setting(
         False,
@@ -311,83 +321,18 @@ class ServeSettings:
 
     def __post_init__(self) -> None:
         settings.validate(self)
-        _check_tls(self)
-        _check_auth(self)
-        _check_apns(self)
-        _check_listeners(self)
+        consistency.check(self)
         if self.redis and self.store != MEMORY:
             raise ConfigError("--redis keeps what is held: leave out --store")
+        _check_workers(self)
 
 
-#: what asks each kind of visitor who they are
-_DEMANDS = {
-    "device": "--device-auth jwt",
-    "provider": "--apns-auth",
-    "user": "--api-key-file FILE",
-}
-
-
-def _check_tls(serve: ServeSettings) -> None:
-    """TLS has one certificate from one place, and somewhere to use it."""
-    if serve.tls_dev and (serve.tls_cert or serve.tls_key):
-        raise ConfigError("--tls-dev makes a certificate: leave out --tls-cert and --tls-key")
-    if serve.tls_cert and not serve.tls_key:
-        raise ConfigError("--tls-cert needs the file with its private key: add --tls-key FILE")
-    if serve.tls_key and not serve.tls_cert:
-        raise ConfigError("--tls-key needs the certificate it belongs to: add --tls-cert FILE")
-    has_certificate = serve.tls_dev or serve.tls_cert
-    if serve.tls_listen and not has_certificate:
+def _check_workers(serve: ServeSettings) -> None:
+    """What several workers share can be shared."""
+    if serve.workers > 1 and serve.store != MEMORY:
         raise ConfigError(
-            "--tls-listen needs a certificate: add --tls-cert and --tls-key, or --tls-dev"
+            "--workers share what is held through Redis: leave out --store, and give --redis URL "
+            "if it is to survive the end of the server"
         )
-    if has_certificate and not serve.tls_listen:
-        raise ConfigError("a certificate is given but no TLS listener: add --tls-listen HOST:PORT")
-
-
-def _check_auth(serve: ServeSettings) -> None:
-    """Who has to prove something can, and what is given for that is used."""
-    if serve.jwt_key and serve.jwt_jwks:
-        raise ConfigError("--jwt-key and --jwt-jwks both hold the keys: leave one out")
-    has_key = serve.jwt_key or serve.jwt_jwks
-    if serve.device_auth == "jwt" and not has_key:
-        raise ConfigError("--device-auth jwt needs a key: add --jwt-key FILE or --jwt-jwks FILE")
-    if serve.device_auth == "off" and (has_key or serve.jwt_audience):
-        raise ConfigError("JWTs are described but not asked for: add --device-auth jwt")
-    if serve.apns_auth and "user" not in serve.asked:
-        raise ConfigError("--apns-auth needs keys to ask for: add --api-key-file FILE")
-
-
-def _check_apns(serve: ServeSettings) -> None:
-    """Providers are asked for one thing, and what the strict profile needs is given to no other."""
-    if serve.apns == "strict":
-        if serve.apns_auth:
-            raise ConfigError(
-                "--apns strict asks providers for what Apple asks: leave out --apns-auth"
-            )
-    elif serve.apns_credentials:
-        raise ConfigError("--apns-credentials are for Apple's rules: add --apns strict")
-    elif serve.apns_throttle:
-        raise ConfigError("--apns-throttle is as Apple does it: add --apns strict")
-
-
-def _check_listeners(serve: ServeSettings) -> None:
-    """There are listeners, they do not stand in each other's way, and strangers are kept out."""
-    if not serve.listen and not serve.tls_listen:
-        raise ConfigError("no listener for devices: add --listen HOST:PORT")
-    listeners = [("--listen", text) for text in serve.listen]
-    listeners += [("--tls-listen", text) for text in serve.tls_listen]
-    if serve.api != "off":
-        listeners.append(("--api", serve.api))
-    for (flag, text), (other_flag, other) in combinations(listeners, 2):
-        if Address.parse(text).collides(Address.parse(other)):
-            raise ConfigError(f"{flag} {text} and {other_flag} {other} cannot share a port")
-    for flag, text in listeners:
-        visitors = ("user",) if flag == "--api" else ("device", "provider")
-        strangers = [who for who in visitors if who not in serve.asked]
-        if strangers and not serve.no_auth and not Address.parse(text).is_loopback:
-            who = " and any ".join(strangers)
-            remedy = " and ".join(_DEMANDS[each] for each in strangers)
-            raise ConfigError(
-                f"{flag} {text} can be reached from other machines and is open to any {who}: add "
-                f"{remedy}, or --no-auth if that is meant, or listen on 127.0.0.1"
-            )
+    if 0 < serve.max_connections < serve.workers:
+        raise ConfigError("--max-connections is less than one for each of the --workers")

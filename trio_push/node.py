@@ -7,6 +7,7 @@ here is global: two nodes in one process (as in tests) know nothing of each othe
 from __future__ import annotations
 
 import secrets
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from trio_push.auth.apikey import ApiKeys
@@ -26,6 +27,7 @@ from trio_push.router.channel import PushChannel
 from trio_push.router.directory import Directory
 from trio_push.router.router import Router
 from trio_push.watch.ledger import Ledger
+from trio_push.watch.whole import Alone, Whole
 
 
 @dataclass(slots=True)
@@ -53,6 +55,10 @@ class Node:
     engine: Engine | None = None
     #: "starting", "ready" or "draining"; only "ready" accepts pushes and devices
     phase: str = "starting"
+    #: kind of question → how this node answers for itself; see `Whole.ask`
+    answers: dict[str, Callable[[bytes], Awaitable[bytes]]] = field(default_factory=dict)
+    #: the nodes that are one server with this one
+    whole: Whole = field(init=False)
 
     @classmethod
     def make(
@@ -61,17 +67,21 @@ class Node:
         clock: Clock,
         journal: Journal | None = None,
         shared: Shared | None = None,
+        *,
+        whole: Whole | None = None,
+        ledger: Ledger | None = None,
     ) -> Node:
         """A node with nothing running yet: see `Router.run` and `Engine.run`.
 
         Without a journal, memory only; with what is `shared`, one of several, and the journal is
-        there. Raises ConfigError when a file of keys cannot be used.
+        there. A worker brings the `whole` that it is part of, and a `ledger` that the others can
+        read. Raises ConfigError when a file of keys cannot be used.
         """
         members = None if shared is None else Members(shared, secrets.token_hex(4))
         if shared is not None and members is not None:
             journal = SharedJournal(shared, members, clock)
         journal = journal or NoJournal()
-        ledger = Ledger()
+        ledger = ledger or Ledger()
         directory = Directory()
         node_id = secrets.token_hex(4) if members is None else members.name
         faults = Faults(node_id, lambda rule: ledger.befall(rule.name, rule.action.kind))
@@ -92,6 +102,7 @@ class Node:
             faults=faults,
             id=node_id,
         )
+        node.whole = whole or Alone(node)
         if shared is not None and members is not None and isinstance(journal, SharedJournal):
             node.join(shared, members, journal)
         return node

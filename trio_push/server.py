@@ -15,18 +15,18 @@ import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import structlog
 import trio
 
-from trio_push.address import Address
 from trio_push.banner import Addresses
 from trio_push.capacity import capacity, file_limit, raise_file_limit
 from trio_push.clock import Clock
 from trio_push.config import MEMORY, SQLITE, ServeSettings
-from trio_push.devices.accept import Acceptor
+from trio_push.devices.accept import Acceptor, Turn
 from trio_push.devices.ack import AckPage
 from trio_push.devices.admission import Admission
 from trio_push.devices.expiry import Expiry
@@ -46,18 +46,22 @@ from trio_push.intake.apns_strict import StrictProfile
 from trio_push.intake.faults import Fates
 from trio_push.intake.http1 import WEBSOCKET, Http1Intake
 from trio_push.intake.http2 import Http2Intake
+from trio_push.listeners import Listeners, url_of
 from trio_push.mailbox.journal import Journal, NoJournal
 from trio_push.mailbox.sqlite import SqliteJournal
 from trio_push.node import Node
-from trio_push.sockets import listen
 from trio_push.tls import ask_for_certificates, dev_context, server_context
 from trio_push.watch.garbage import keep_frozen
 from trio_push.watch.health import Health
+from trio_push.watch.ledger import Ledger
+from trio_push.watch.whole import Whole
 
 log = structlog.get_logger()
 
 #: time that providers have, after the last device went, to read their last answers
 PROVIDER_GRACE_S = 1.0
+#: the same after its connection was taken, for who has said nothing yet, when another goes on
+LATE_S = 0.1
 #: time that the API has to finish its last answers
 API_GRACE_S = 1.0
 #: time that the store has, when all else has ended, to write down what it is to keep
@@ -93,20 +97,39 @@ async def _hurry(signals: AsyncIterator[int], draining: trio.CancelScope) -> Non
 
 @asynccontextmanager
 async def open_server(
-    settings: ServeSettings, *, clock: Clock | None = None, debug_echo: bool = False
+    settings: ServeSettings,
+    *,
+    clock: Clock | None = None,
+    debug_echo: bool = False,
+    inherited: Inherited | None = None,
 ) -> AsyncIterator[Server]:
     """A server that is ready to be used, for as long as the block runs.
 
     Leaving the block drops every connection; `drain()` before that is the polite way. With
     `debug_echo` WebSocket devices at /echo get back what they say, for tests of the protocol.
+    A worker is given what it has `inherited`; else the server has listeners of its own.
     """
     with ExitStack() as files:
+        inherited = inherited or Inherited(Listeners.open(settings, files))
         async with _open_shared(settings) as shared:
-            server = Server(settings, clock or Clock(), files, shared, debug_echo=debug_echo)
+            server = Server(
+                settings, clock or Clock(), files, shared, inherited, debug_echo=debug_echo
+            )
             async with trio.open_nursery() as nursery:
                 await nursery.start(server.run)
                 yield server
                 nursery.cancel_scope.cancel()
+
+
+@dataclass(frozen=True, slots=True)
+class Inherited:
+    """What a server did not make itself: as a worker it shares it with the others."""
+
+    listeners: Listeners
+    whole: Whole | None = None
+    ledger: Ledger | None = None
+    #: whose connections are next on the shared listeners
+    turn: Turn | None = None
 
 
 class Server:
@@ -118,28 +141,27 @@ class Server:
         clock: Clock,
         files: ExitStack,
         shared: Shared | None,
+        inherited: Inherited,
         *,
         debug_echo: bool,
     ) -> None:
-        self.node = Node.make(settings, clock, _open_journal(settings.store, files), shared)
+        journal = _open_journal(settings.store, files)
+        self.node = Node.make(
+            settings, clock, journal, shared, whole=inherited.whole, ledger=inherited.ledger
+        )
         self._settings = settings
         _add_faults(self.node, settings)
-        self._plain = [_open(address, files) for address in settings.listen]
-        self._tls = [_open(address, files) for address in settings.tls_listen]
-        self._api = None if settings.api == "off" else _open(settings.api, files)
-        self._tls_context, ca_file = _tls_context(settings)
+        listeners = inherited.listeners
+        self._plain, self._tls, self._api = listeners.plain, listeners.tls, listeners.api
+        self._turn = inherited.turn
+        self._tls_context, ca_file = tls_context(settings)
         registry = self.node.apns_registry
         if self._tls_context is not None and registry is not None:
             ask_for_certificates(self._tls_context, registry.certificate_authorities)
-        self.addresses = Addresses(
-            wire=tuple(_url("http", sock) for sock in self._plain),
-            tls=tuple(_url("https", sock) for sock in self._tls),
-            api=None if self._api is None else _url("http", self._api),
-            ca_file=ca_file,
-            asked=settings.asked,
-            strict=settings.apns == "strict",
-        )
+        self.addresses = addresses_of(settings, listeners, ca_file)
         fits = capacity(settings.max_connections, file_limit())
+        #: devices that it takes
+        self.capacity = fits.devices
         self._admission = Admission(
             max_connections=fits.devices, connect_rate=settings.connect_rate
         )
@@ -203,12 +225,13 @@ class Server:
                 with self._listeners:
                     async with trio.open_nursery() as listeners:
                         for sock in self._plain:
-                            acceptor = Acceptor(sock, self._front.serve, handlers)
+                            acceptor = Acceptor(sock, self._front.serve, handlers, self._turn)
                             listeners.start_soon(acceptor.run)
                         for sock in self._tls:
                             assert self._tls_context is not None
                             serve_tls = partial(self._front.serve_tls, context=self._tls_context)
-                            listeners.start_soon(Acceptor(sock, serve_tls, handlers).run)
+                            acceptor = Acceptor(sock, serve_tls, handlers, self._turn)
+                            listeners.start_soon(acceptor.run)
 
     async def _run_api(self, sock: socket.socket, *, task_status: trio.TaskStatus[None]) -> None:
         # Here and not above: Quart and Hypercorn take half a second to import.
@@ -220,21 +243,43 @@ class Server:
         finally:
             self._api_done.set()
 
-    async def drain(self) -> None:
-        """Stop within the drain time: refuse pushes, say good-bye, close. Cancelled: at once."""
+    def connections(self) -> int:
+        """Devices, and who has not said yet whether it is one."""
+        return len(self.node.directory) + len(self._front.visitors)
+
+    async def drain(self, *, retiring: bool = False) -> None:
+        """Stop within the drain time: refuse pushes, say good-bye, close. Cancelled: at once.
+
+        When others go on, a server that is `retiring` first lets the providers go to them, and
+        no push is refused.
+        """
         deadline = trio.current_time() + self._settings.drain_s
-        self.node.phase = "draining"
         self._admission.closed = True
-        self.node.push_channel.close()
         self._listeners.cancel()
         for sock in (*self._plain, *self._tls):
             sock.close()
         try:
+            if retiring:
+                await self._hand_over()
+            self.node.phase = "draining"
+            self.node.push_channel.close()
             await farewell(self.node.directory, self.node.router.delivery, self._settings.drain_s)
             await self._dismiss_providers(deadline)
         finally:
             await self._close_books()
             self._core.cancel()
+
+    async def _hand_over(self) -> None:
+        """Whoever sends pushes reads its last answers, and then turns to another worker."""
+        self._api_stop.set()
+        # Who was let in at the last moment has yet to say what it wants.
+        await trio.sleep(LATE_S)
+        self._front.dismiss_visitors()
+        with trio.move_on_after(PROVIDER_GRACE_S):
+            while self._front.visitors:
+                await trio.sleep(0.01)
+            if self._api is not None:
+                await self._api_done.wait()
 
     async def _dismiss_providers(self, deadline: float) -> None:
         self._front.dismiss_visitors()
@@ -261,14 +306,6 @@ class Server:
         books = self.node.ledger.snapshot(router.held())
         held = sum(books["open"].values())
         log.info("stopped", accepted=books["accepted"], ended=books["ended"], held=held, lost=lost)
-
-
-def _open(address: str, files: ExitStack) -> socket.socket:
-    """A listening socket that is closed with `files`."""
-    host, port = Address.parse(address)
-    sock = listen(host, port)
-    files.callback(sock.close)
-    return sock
 
 
 def _open_journal(store: str, files: ExitStack) -> Journal:
@@ -312,12 +349,19 @@ async def _open_shared(settings: ServeSettings) -> AsyncIterator[Shared | None]:
         yield RedisShared(link, settings.redis_prefix)
 
 
-def _url(scheme: str, sock: socket.socket) -> str:
-    host, port = sock.getsockname()[:2]
-    return f"{scheme}://{Address(host, port)}"
+def addresses_of(settings: ServeSettings, listeners: Listeners, ca_file: str | None) -> Addresses:
+    """Where the server can be reached."""
+    return Addresses(
+        wire=tuple(url_of("http", sock) for sock in listeners.plain),
+        tls=tuple(url_of("https", sock) for sock in listeners.tls),
+        api=None if listeners.api is None else url_of("http", listeners.api),
+        ca_file=ca_file,
+        asked=settings.asked,
+        strict=settings.apns == "strict",
+    )
 
 
-def _tls_context(settings: ServeSettings) -> tuple[ssl.SSLContext | None, str | None]:
+def tls_context(settings: ServeSettings) -> tuple[ssl.SSLContext | None, str | None]:
     """The context of --tls-listen, and the CA to trust when it is a development one."""
     if settings.tls_dev:
         return dev_context(Path(settings.tls_dev_dir).expanduser())

@@ -45,6 +45,7 @@ async def test_paths(document: dict[str, Any]) -> None:
         "DELETE /v1/faults/{name}",
         "POST /v1/faults/scenarios/{name}",
         "GET /v1/ledger",
+        "GET /v1/nodes",
         "GET /healthz",
         "GET /readyz",
         "GET /metrics",

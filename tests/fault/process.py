@@ -61,7 +61,7 @@ class Serve:
 
 @asynccontextmanager
 async def serve(
-    *flags: str, api: str = "off", open_files: int | None = None
+    *flags: str, api: str = "off", open_files: int | None = None, kind: type[Serve] = Serve
 ) -> AsyncIterator[Serve]:
     """A server on a free port, which may have so many files open; killed if it is still there."""
     command = [sys.executable, "-m", "trio_push", "serve", "--listen", "127.0.0.1:0"]
@@ -75,7 +75,7 @@ async def serve(
         if open_files is not None:
             resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (open_files, open_files))
         try:
-            running = Serve(process)
+            running = kind(process)
             nursery.start_soon(running.read_log)
             await running.logged("ready")
             urls = {line["listener"]: line["url"] for line in running.log if "listener" in line}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from trio_push.api import apns, devices, docs, faults, health, ledger, push
+from trio_push.api import apns, devices, docs, faults, health, ledger, nodes, push
 from trio_push.api.base import Api, json_response
 from trio_push.api.keys import check_key
 from trio_push.api.openapi import add_openapi
@@ -19,14 +20,25 @@ if TYPE_CHECKING:
 
     from trio_push.node import Node
 
+#: kind of question → what a node answers for itself when another asks on behalf of the whole
+ANSWERS: Final = {
+    ledger.KIND: ledger.answer,
+    nodes.KIND: nodes.answer,
+    health.METRICS: health.answer_metrics,
+    devices.PAGE: devices.answer_page,
+    devices.ONE: devices.answer_one,
+}
+
 
 def make_app(node: Node, shutdown: trio.Event) -> Api:
     """The API of `node`. Streams end, once all they have taken in is answered, at `shutdown`."""
     app = Api(node, shutdown)
     app.before_request(check_key)
     of_profile = [] if node.apns_registry is None else [apns]
-    for part in (push, devices, *of_profile, faults, ledger, health, docs):
+    for part in (push, devices, *of_profile, faults, ledger, nodes, health, docs):
         app.register_blueprint(part.blueprint)
+    for kind, answer in ANSWERS.items():
+        node.answers[kind] = partial(answer, app)
     for error in (Refusal, Invalid, HTTPException):
         app.register_error_handler(error, _problem_response)
     add_openapi(app, needs_key=node.api_keys is not None)

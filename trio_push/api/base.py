@@ -19,6 +19,7 @@ from trio_push.api.pusher import Pusher
 from trio_push.api.requests import decode
 from trio_push.errors import Refusal
 from trio_push.watch.metrics import Metrics
+from trio_push.watch.whole import Answers
 from trio_push.wire.reasons import SHUTDOWN
 
 if TYPE_CHECKING:
@@ -111,6 +112,14 @@ def read_query(shape: type[T]) -> T:
         return msgspec.convert(request.args.to_dict(), shape, strict=False)
     except msgspec.ValidationError as exc:
         raise invalid_from(exc) from exc
+
+
+def answer_of(answers: Answers, node: str) -> bytes:
+    """What the node of that id has answered; raises Invalid with 404 when it has not."""
+    for each in answers.heard:
+        if each.node == node:
+            return each.body
+    raise Invalid(f"there is no node {node!r} that answers", status=404, field="node")
 
 
 def _too_large() -> Invalid:

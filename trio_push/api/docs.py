@@ -28,6 +28,7 @@ LINKS: Final = {
     "devices": "/v1/devices",
     "faults": "/v1/faults",
     "ledger": "/v1/ledger",
+    "nodes": "/v1/nodes",
     "metrics": "/metrics",
     "healthz": "/healthz",
     "readyz": "/readyz",

@@ -301,10 +301,41 @@ class FaultCount(msgspec.Struct, frozen=True):
     times: int
 
 
+class NodeQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Of whom."""
+
+    node: Annotated[
+        str | None, Meta(description="The id of one node; without it, of all together.")
+    ] = None
+
+
+class NodeFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """One node: one process with its devices."""
+
+    node: str
+    worker: Annotated[int, Meta(description="Its number; 0 for one that serves alone.")]
+    pid: int
+    phase: Annotated[str, Meta(description="`starting`, `ready` or `draining`.")]
+    devices: Annotated[int, Meta(description="How many are connected.")]
+    fit: Annotated[int, Meta(description="How many devices it takes.")]
+    accepted: Annotated[int, Meta(description="Pushes accepted.")]
+    open: Annotated[int, Meta(description="Those that have not ended.")]
+    memory_bytes: Annotated[
+        int, Meta(description="Resident memory, also what is shared with others.")
+    ]
+
+
+class NodesList(msgspec.Struct, frozen=True):
+    """The nodes that are one server."""
+
+    nodes: list[NodeFigures]
+    silent: Annotated[int, Meta(description="How many more there are that do not answer.")]
+
+
 class Books(msgspec.Struct, frozen=True, kw_only=True):
     """Where every push is or how it ended: accepted + restored + taken_over = ended + open."""
 
-    node: str
+    node: Annotated[str, Meta(description="Names the node, or all workers together.")]
     epoch: Annotated[str, Meta(description="Names the store's lifetime: part of event ids.")]
     version: str
     accepted: int
@@ -319,6 +350,10 @@ class Books(msgspec.Struct, frozen=True, kw_only=True):
     faults: Annotated[list[FaultCount], Meta(description="Faults on demand, as they happened.")]
     balanced: Annotated[
         bool, Meta(description="Whether the books agree with what lies in the rooms.")
+    ]
+    nodes: Annotated[int, Meta(description="How many nodes these are the books of.")]
+    silent: Annotated[
+        int, Meta(description="Those of them that did not answer: theirs may be a second old.")
     ]
 
 

@@ -34,6 +34,8 @@ log = structlog.get_logger()
 
 #: time a connection may lie between two requests, or take for the head of one
 KEEP_ALIVE_S = 60 * SECONDS
+#: time that a connection taken in the last moment has to say what it wants
+LATE_S = 0.1
 
 
 async def serve_api(
@@ -81,6 +83,8 @@ class _Server:
                     )
                     await shutdown.wait()
                     accepting.cancel_scope.cancel()
+                if self._connections:
+                    await trio.sleep(LATE_S)
                 await self._context.terminated.set()
                 with trio.move_on_after(drain_s):
                     await self._wait_all_left()

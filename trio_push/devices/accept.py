@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 import structlog
 import trio
@@ -36,6 +37,19 @@ _ITS_OWN_FAULT = {
 }
 
 
+class Turn(Protocol):
+    """Where several processes accept from one socket: whose connections are next."""
+
+    #: connections to accept before others get their chance
+    batch: int
+
+    async def wait(self) -> None:
+        """Return when it is this process's turn."""
+
+    async def rest(self) -> None:
+        """Return some time after others were quicker, and nothing was left to accept."""
+
+
 class Acceptor:
     """Accepts from one listening socket and starts a task for each connection."""
 
@@ -44,7 +58,11 @@ class Acceptor:
         listener: socket.socket,
         serve: Callable[[socket.socket], Awaitable[None]],
         handlers: trio.Nursery,
+        turn: Turn | None = None,
     ) -> None:
+        #: None: nobody else accepts from this socket
+        self._turn = turn
+        self._batch = turn.batch if turn else BATCH
         self._listener = listener
         self._serve = serve
         self._handlers = handlers
@@ -57,9 +75,14 @@ class Acceptor:
         pause = PAUSE_S
         while True:
             await trio.lowlevel.wait_readable(self._listener)
+            if self._turn is not None:
+                await self._turn.wait()
             try:
+                before = self.accepted
                 self._accept_batch()
                 pause = PAUSE_S
+                if self._turn is not None and self.accepted == before:
+                    await self._turn.rest()
             except OSError as error:
                 self._count(error)
                 await trio.sleep(pause)
@@ -67,7 +90,7 @@ class Acceptor:
 
     def _accept_batch(self) -> None:
         """Accept what waits. Raises OSError when the next one cannot be accepted for now."""
-        for _ in range(BATCH):
+        for _ in range(self._batch):
             try:
                 sock, _ = self._listener.accept()
             except BlockingIOError:

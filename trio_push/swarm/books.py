@@ -16,7 +16,15 @@ import msgspec
 from trio_push.swarm.audit import Audit
 
 #: ends of a push, in the ledger, that no device sees anything of, and that are no loss
-_ENDED_UNSEEN = ("coalesced", "expired", "discarded", "recalled", "dropped", "lost_by_fault")
+_ENDED_UNSEEN = (
+    "coalesced",
+    "expired",
+    "discarded",
+    "recalled",
+    "dropped",
+    "lost_by_fault",
+    "handed_over",
+)
 
 
 class FaultCount(msgspec.Struct, frozen=True):

@@ -71,7 +71,8 @@ class ServerLedger:
         self._check_key(response, api_url)
         reading = parse_reading(response.content)
         # an address of loopback may lead to another server than the one that named it
-        if reading is not None and reading.node == stats.get("node_id"):
+        whole = stats.get("cluster_id", stats.get("node_id"))
+        if reading is not None and reading.node == whole:
             self.api_url = api_url
         else:
             self.missing = f"the server's ledger is not at {api_url}, as it says: give --api-url"

@@ -7,6 +7,7 @@ ledger is.
 from __future__ import annotations
 
 import resource
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import trio
 from trio_push import __version__
 from trio_push.node import Node
 from trio_push.push import State
+from trio_push.watch.whole import Figures, figures_of
 from trio_push.wire.page import AnyRequest, Page, json_page
 from trio_push.wire.query import split_target
 
@@ -41,32 +43,38 @@ class Health:
 
     def stats(self) -> dict[str, Any]:
         node = self._node
-        counters = self._counters()
+        all_nodes = node.whole.figures()
         return {
             "node_id": node.id,
-            "nodes": 1,
-            "node": counters,
-            "cluster": counters,
+            "cluster_id": node.whole.id,
+            "nodes": len(all_nodes),
+            "node": _counters([figures_of(node)]),
+            "cluster": _counters([*all_nodes, node.whole.past()]),
             "server": "trio-push",
             "version": __version__,
             "phase": node.phase,
             "api": self._api_url,
         }
 
-    def _counters(self) -> dict[str, int]:
-        ledger, counts = self._node.ledger, self._node.ledger.counts
-        return {
-            "active_connections": len(self._node.directory),
-            "total_pushes": ledger.accepted,
-            "delivered_live": counts[State.DELIVERED_LIVE],
-            "delivered_on_connect": counts[State.DELIVERED_ON_CONNECT],
-            # Fleet counts what was ever stored, of which we know what is or was delivered late
-            "stored": counts[State.STORED] + counts[State.DELIVERED_ON_CONNECT],
-            "coalesced": counts[State.COALESCED],
-            "discarded": counts[State.DISCARDED],
-            "claim_misses": 0,
-            "redis_errors": 0,
-        }
+
+def _counters(nodes: Sequence[Figures]) -> dict[str, int]:
+    """The sums over some nodes."""
+
+    def total(state: State) -> int:
+        return sum(each.counts[state] for each in nodes)
+
+    return {
+        "active_connections": sum(each.devices for each in nodes),
+        "total_pushes": sum(each.accepted for each in nodes),
+        "delivered_live": total(State.DELIVERED_LIVE),
+        "delivered_on_connect": total(State.DELIVERED_ON_CONNECT),
+        # Fleet counts what was ever stored, of which we know what is or was delivered late
+        "stored": total(State.STORED) + total(State.DELIVERED_ON_CONNECT),
+        "coalesced": total(State.COALESCED),
+        "discarded": total(State.DISCARDED),
+        "claim_misses": 0,
+        "redis_errors": 0,
+    }
 
 
 def memstats() -> dict[str, int]:

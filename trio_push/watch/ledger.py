@@ -6,11 +6,12 @@ Each step of a push writes one line here. Pure counting, no I/O, cheap enough fo
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableSequence
 from typing import Any
 
 from trio_push.push import State
 
+_RESTORED, _TAKEN_OVER = range(2)
 _OPEN = [state for state in State if state.is_open]
 
 
@@ -23,20 +24,33 @@ class Ledger:
     rooms: see `snapshot`.
     """
 
-    __slots__ = ("accepted", "counts", "faults", "refused", "restored", "taken_over")
+    __slots__ = ("accepted", "counts", "faults", "origins", "refused")
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        counts: MutableSequence[int] | None = None,
+        origins: MutableSequence[int] | None = None,
+    ) -> None:
+        """Count in `counts` and `origins`, where others may read it too."""
         self.accepted = 0
-        #: pushes that an earlier run of the server had accepted and left in a durable store
-        self.restored = 0
-        #: pushes that another node had accepted, and handed over
-        self.taken_over = 0
         #: pushes now in (open) or ended in each state, by State
-        self.counts = [0] * len(State)
+        self.counts = [0] * len(State) if counts is None else counts
+        #: pushes that were not accepted here: restored, and taken over
+        self.origins = [0, 0] if origins is None else origins
         #: refused requests by reason; they were never accepted and are not in the balance
         self.refused: Counter[str] = Counter()
         #: faults on demand, by the name of the rule and the kind of its action; beside the balance
         self.faults: Counter[tuple[str, str]] = Counter()
+
+    @property
+    def restored(self) -> int:
+        """Pushes that an earlier run of the server had accepted and left in a durable store."""
+        return self.origins[_RESTORED]
+
+    @property
+    def taken_over(self) -> int:
+        """Pushes that another node had accepted, and handed over."""
+        return self.origins[_TAKEN_OVER]
 
     def enter(self, state: State, n: int = 1) -> None:
         """Accept `n` pushes straight into `state`."""
@@ -45,17 +59,17 @@ class Ledger:
 
     def restore(self, state: State) -> None:
         """Take over a push in the open state that an earlier run left it in."""
-        self.restored += 1
+        self.origins[_RESTORED] += 1
         self.counts[state] += 1
 
     def take_over(self, state: State, n: int = 1) -> None:
         """Take over `n` pushes that another node handed over, straight into `state`."""
-        self.taken_over += n
+        self.origins[_TAKEN_OVER] += n
         self.counts[state] += n
 
     def give_back(self, state: State) -> None:
         """A push that was taken over into `state` stays where it was taken from."""
-        self.taken_over -= 1
+        self.origins[_TAKEN_OVER] -= 1
         self.counts[state] -= 1
 
     def move(self, source: State, target: State, n: int = 1) -> None:

@@ -44,6 +44,9 @@ class MetricInfo(NamedTuple):
     help: str
 
 
+WORKER_DEATHS: Final = MetricInfo(
+    "trio_push_worker_deaths_total", "counter", (), "Workers that ended without being told to."
+)
 METRICS: Final = (
     MetricInfo("trio_push_accepted_total", "counter", (), "Pushes accepted."),
     MetricInfo(
@@ -79,6 +82,8 @@ METRICS: Final = (
         ("listener",),
         "Connections ended by a fault of ours, each with a line in the log.",
     ),
+    MetricInfo("trio_push_nodes", "gauge", (), "Nodes that these figures are the sum of."),
+    WORKER_DEATHS,
     MetricInfo(
         "trio_push_injected_faults_total",
         "counter",
@@ -110,6 +115,8 @@ METRICS: Final = (
     MetricInfo("process_max_fds", "gauge", (), "Maximum number of open file descriptors."),
 )
 _BY_NAME: Final = {info.name: info for info in METRICS}
+
+CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 
 #: seconds; a turn of a loop that keeps up takes a few milliseconds
 TURN_BOUNDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
@@ -158,9 +165,9 @@ class Metrics(Collector):
         self._registry.register(self)
         ProcessCollector(registry=self._registry)
 
-    def expose(self) -> tuple[bytes, str]:
-        """The text for Prometheus and its content type."""
-        return generate_latest(self._registry), CONTENT_TYPE_LATEST
+    def expose(self) -> bytes:
+        """The text for Prometheus, of CONTENT_TYPE."""
+        return generate_latest(self._registry)
 
     def describe(self) -> Iterable[Metric]:
         """Nothing is collected on registering: the node may not be complete yet."""
@@ -186,6 +193,9 @@ class Metrics(Collector):
         yield _family("trio_push_replayed_total", {(): delivery.replayed})
         yield _family("trio_push_faults_total", _labelled(self.faults))
         yield _family("trio_push_injected_faults_total", ledger.faults)
+        yield _family("trio_push_nodes", {(): 1})
+        # counted by the parent of the workers, which adds its own to the sum
+        yield _family(WORKER_DEATHS.name, {(): 0})
         yield self._turns()
 
     def _turns(self) -> Metric:

@@ -1,0 +1,115 @@
+"""`serve --workers N` as it is run, and what its processes are."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from tests.fault.process import Serve, serve
+from tests.serving import PATIENCE_S, Peer
+
+
+class Crew(Serve):
+    """The running parent, and its descendants."""
+
+    async def get(self, path: str, *, status: int = 200) -> Any:
+        """What the API answers on a connection of its own, and so from any worker."""
+        async with Peer.connected(self.api) as peer:
+            response = await peer.request("GET", path, connection="close")
+        assert response.status == status, response
+        if "json" in response.headers["content-type"]:
+            return json.loads(response.body)
+        return response.body.decode()
+
+    async def nodes(self) -> list[dict[str, Any]]:
+        nodes: list[dict[str, Any]] = (await self.get("/v1/nodes"))["nodes"]
+        return nodes
+
+    async def logged_n(self, event: str, n: int) -> list[dict[str, Any]]:
+        """The first `n` lines about that event, as soon as they are there."""
+        found: list[dict[str, Any]] = []
+
+        def enough() -> bool:
+            found[:] = [line for line in self.log if line["event"] == event]
+            return len(found) >= n
+
+        await until(enough)
+        return found
+
+    def processes(self) -> dict[int, str]:
+        """Living descendants: pid → command."""
+        return descendants(self.process.pid)
+
+    def redis(self) -> int:
+        [pid] = [pid for pid, command in self.processes().items() if "redis-server" in command]
+        return pid
+
+
+@asynccontextmanager
+async def crew_of(
+    workers: int, *flags: str, drain: str = "1s", **options: Any
+) -> AsyncIterator[Crew]:
+    """So many workers, which are all there; at the end none of their processes is."""
+    options = {"api": "127.0.0.1:0", **options}
+    processes: dict[int, str] = {}
+    try:
+        async with serve(
+            "--workers", str(workers), "--drain", drain, *flags, kind=Crew, **options
+        ) as crew:
+            assert isinstance(crew, Crew)
+            processes = crew.processes()
+            yield crew
+            processes |= crew.processes()
+    finally:
+        with trio.CancelScope(shield=True):
+            await until(lambda: not any(is_alive(pid) for pid in processes))
+
+
+async def until(done: Any) -> None:
+    """Until `done()`, or `await done()`, is true of the world outside."""
+    with trio.fail_after(PATIENCE_S):
+        while True:
+            result = done()
+            if hasattr(result, "__await__"):
+                result = await result
+            if result:
+                return
+            await trio.sleep(0.05)
+
+
+def is_alive(pid: int) -> bool:
+    with suppress(OSError):
+        return state(pid) != "Z"
+    return False
+
+
+def state(pid: int) -> str:
+    """R, S, T (stopped), Z … of proc(5). Raises OSError when there is no such process."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+def descendants(pid: int) -> dict[int, str]:
+    found: dict[int, str] = {}
+    with suppress(OSError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            for child in map(int, (task / "children").read_text().split()):
+                command = Path(f"/proc/{child}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+                found |= {child: command, **descendants(child)}
+    return found
+
+
+@asynccontextmanager
+async def connected(crew: Crew, tokens: list[str]) -> AsyncIterator[dict[str, Peer]]:
+    """A device for each token."""
+    async with AsyncExitStack() as stack:
+        devices = {}
+        for token in tokens:
+            peer = await stack.enter_async_context(Peer.connected(crew.url))
+            await peer.listen(token)
+            devices[token] = peer
+        yield devices
