@@ -30,6 +30,11 @@ class Crew(Serve):
         nodes: list[dict[str, Any]] = (await self.get("/v1/nodes"))["nodes"]
         return nodes
 
+    async def tokens(self) -> set[str]:
+        """Whose devices are connected, to any worker."""
+        page = await self.get("/v1/devices?limit=1000")
+        return {device["token"] for device in page["devices"]}
+
     async def logged_n(self, event: str, n: int) -> list[dict[str, Any]]:
         """The first `n` lines about that event, as soon as they are there."""
         found: list[dict[str, Any]] = []
@@ -105,11 +110,16 @@ def descendants(pid: int) -> dict[int, str]:
 
 @asynccontextmanager
 async def connected(crew: Crew, tokens: list[str]) -> AsyncIterator[dict[str, Peer]]:
-    """A device for each token."""
+    """A device for each token; all of them have come in."""
     async with AsyncExitStack() as stack:
         devices = {}
         for token in tokens:
             peer = await stack.enter_async_context(Peer.connected(crew.url))
             await peer.listen(token)
             devices[token] = peer
+
+        async def are_in() -> bool:
+            return await crew.tokens() >= devices.keys()
+
+        await until(are_in)
         yield devices

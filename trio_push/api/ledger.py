@@ -59,7 +59,7 @@ def _sum(answers: Answers, whole: Whole) -> dict[str, Any]:
         del books["node"]
     unheard = [_books(figures) for figures in answers.silent]
     summed = sum_books([*heard, *unheard, _books(whole.past())])
-    if len(heard) + len(unheard) > 1:
+    if any(each.worker for each in answers.heard):
         settle_between(summed)
     return {
         "node": whole.id,
