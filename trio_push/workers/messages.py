@@ -3,7 +3,7 @@
     parent → fork server   Fork, Run             with files beside them
     fork server → parent   Warm, Forked, Ended
     worker → parent        Ready, Unusable, Leaving, Question, Reply, Last
-    parent → worker        Begin, End, Hurry, Asked, Answers
+    parent → worker        Begin, End, Hurry, Died, Asked, Answers
 
 Between parent and workers each message is preceded by its length; with the fork server the
 kernel keeps them apart.
@@ -135,6 +135,12 @@ class Asked(Message, frozen=True, tag=True):
     body: bytes
 
 
+class Died(Message, frozen=True, tag=True):
+    """Another worker was killed: its node will not come back."""
+
+    node: str
+
+
 class Heard(Message, frozen=True, tag=True):
     """What one worker has answered; None: nothing, in time."""
 
@@ -154,7 +160,7 @@ class Answers(Message, frozen=True, tag=True):
 FromForkServer = Warm | Forked | Ended
 ToForkServer = Fork | Run
 FromWorker = Ready | Unusable | Leaving | Question | Reply | Last
-ToWorker = Begin | End | Hurry | Asked | Answers
+ToWorker = Begin | End | Hurry | Died | Asked | Answers
 
 encode: Final = msgspec.msgpack.Encoder().encode
 

@@ -33,6 +33,7 @@ from trio_push.workers.forking import Child, ForkServer, open_fork_server
 from trio_push.workers.link import Link, open_link
 from trio_push.workers.messages import (
     Begin,
+    Died,
     End,
     Fork,
     FromWorker,
@@ -296,6 +297,9 @@ class Parent:
         (log.info if expected else log.error)(
             "worker_ended", worker=worker.place, node=worker.node, code=code, lived_s=round(lived_s)
         )
+        if not expected and worker.node:
+            for other in self._workers.values():
+                other.link.send(Died(worker.node))
         deaths, began = self._crew.deaths, self._crew.complete or self._crew.stopping
         self._carry_out(self._crew.ended(key, trio.current_time()))
         if self._crew.deaths > deaths:

@@ -11,12 +11,12 @@ import os
 import signal
 import socket
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import structlog
 import trio
 
-from trio_push.errors import ConfigError, Unreachable
+from trio_push.errors import ConfigError, StoreFailed, Unreachable
 from trio_push.listeners import Listeners
 from trio_push.server import Inherited, Server, open_server
 from trio_push.watch import logs
@@ -27,6 +27,7 @@ from trio_push.workers.messages import (
     Answers,
     Asked,
     Begin,
+    Died,
     End,
     Fork,
     Hurry,
@@ -126,6 +127,8 @@ class Worker:
                         self._end(retiring=retiring)
                     case Hurry():
                         self._draining.cancel()
+                    case Died(node):
+                        nursery.start_soon(self._report_dead, node)
                     case Asked():
                         nursery.start_soon(self._answer, message)
                     case Answers():
@@ -149,6 +152,13 @@ class Worker:
         if not self._ending.is_set():
             self._retiring = retiring
             self._ending.set()
+
+    async def _report_dead(self, node: str) -> None:
+        """End the lease of a dead node, so that nobody waits until it lapses."""
+        engine = self._server and self._server.node.engine
+        if engine:
+            with suppress(StoreFailed):  # then it lapses
+                await engine.shared.leave(node)
 
     async def _answer(self, asked: Asked) -> None:
         """Answer for this node; a failure is logged, and then it is as if it were not there."""
