@@ -23,7 +23,7 @@ async def run(settings: ServeSettings) -> int:
 
     logs.configure(settings.log_level, settings.log_format, sys.stderr)
     if settings.workers > 1:
-        from trio_push.workers.parent import serve_workers
+        from trio_push.workers.serve import serve_workers
 
         return 0 if await serve_workers(settings, announce) else 1
 

@@ -11,25 +11,20 @@ import random
 import secrets
 import signal
 import socket
-import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import structlog
 import trio
 
-from trio_push.banner import Addresses
-from trio_push.capacity import raise_file_limit
 from trio_push.config import ServeSettings
+from trio_push.engine.engine import LEAVE_S
 from trio_push.errors import ConfigError
 from trio_push.listeners import Listeners
-from trio_push.server import API_GRACE_S, PROVIDER_GRACE_S, STORE_GRACE_S, addresses_of, tls_context
-from trio_push.workers import redis_server
+from trio_push.push import State
+from trio_push.server import API_GRACE_S, PROVIDER_GRACE_S, STORE_GRACE_S
 from trio_push.workers.crew import Accept, Crew, Drain, Order, Start
-from trio_push.workers.forking import Child, ForkServer, open_fork_server
+from trio_push.workers.forking import Child, ForkServer
 from trio_push.workers.link import Link, open_link
 from trio_push.workers.messages import (
     Begin,
@@ -52,60 +47,11 @@ from trio_push.workers.split import split
 log = structlog.get_logger()
 
 #: seconds that a worker has beyond its drain time before it is killed
-GRACE_S = 2 * PROVIDER_GRACE_S + 2 * API_GRACE_S + STORE_GRACE_S + 1.0
+GRACE_S = 2 * PROVIDER_GRACE_S + API_GRACE_S + STORE_GRACE_S + LEAVE_S + 2.0
 #: the same when somebody is in a hurry
-HURRY_S = STORE_GRACE_S + 1.0
+HURRY_S = STORE_GRACE_S + LEAVE_S + 1.0
 #: seconds between the end of a worker's channel and that of its process
 EXIT_S = 2.0
-
-
-async def serve_workers(settings: ServeSettings, announce: Callable[[Addresses], None]) -> bool:
-    """Serve until SIGTERM or SIGINT, then drain and return; a second signal ends it at once.
-
-    SIGHUP replaces the workers one by one. Calls `announce` once all workers are ready. Returns
-    whether all went well: false when a worker ended before it was. Raises ConfigError.
-    """
-    raise_file_limit()
-    with (
-        trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals,
-        ExitStack() as files,
-    ):
-        listeners = Listeners.open(settings, files)
-        _, ca_file = tls_context(settings)
-        addresses = addresses_of(settings, listeners, ca_file)
-        async with _open_forks(settings) as (forks, settings):
-            parent = Parent(settings, forks, listeners, lambda: announce(addresses))
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(parent.follow, signals)
-                await parent.run()
-                nursery.cancel_scope.cancel()
-    return not parent.failed
-
-
-@asynccontextmanager
-async def _open_forks(
-    settings: ServeSettings,
-) -> AsyncIterator[tuple[ForkServer, ServeSettings]]:
-    """A fork server, and the settings with a Redis in them: the one they name, or a private one."""
-    if settings.redis is not None:
-        async with open_fork_server(settings.drain_s, None) as forks:
-            yield forks, settings
-        return
-    path = redis_server.find()
-    with _directory() as directory:
-        async with open_fork_server(settings.drain_s, str(directory)) as forks:
-            redis = redis_server.PrivateRedis(forks, path, directory)
-            async with trio.open_nursery() as nursery:
-                await nursery.start(redis.run)
-                yield forks, replace(settings, redis=redis.url)
-                nursery.cancel_scope.cancel()
-
-
-@contextmanager
-def _directory() -> Iterator[Path]:
-    """For the private Redis; the fork server removes it when we cannot any more."""
-    with tempfile.TemporaryDirectory(prefix="trio-push-", ignore_cleanup_errors=True) as path:
-        yield Path(path)
 
 
 class Worker:
@@ -160,6 +106,17 @@ class Parent:
         os.close(self._board_fd)
         if self._unusable is not None:
             raise ConfigError(self._unusable)
+
+    def close_books(self, *, is_kept: bool) -> None:
+        """Say what has become of all pushes; those in Redis are lost unless that is `kept`."""
+        past = self._board.past
+        counts = past.counts
+        # what was there before us and was taken over makes it less than nothing
+        in_redis = max(counts[State.HANDED_OVER] - past[Column.TAKEN_OVER], 0)
+        lost = counts[State.LOST] + (0 if is_kept else in_redis)
+        held = in_redis if is_kept else 0
+        accepted = sum(counts) - sum(past.origins)
+        log.info("all_stopped", accepted=accepted, held=held, lost=lost)
 
     async def follow(self, signals: AsyncIterator[int]) -> None:
         """Do what the signals say."""

@@ -112,11 +112,15 @@ async def test_tls_is_shared_too(tls: dict[str, Any], trust: ssl.SSLContext) -> 
 
 async def test_a_drain_ends_all_of_them() -> None:
     async with crew_of(2) as crew, connected(crew, TOKENS) as devices:
+        # for a device that is away: it lies in the private Redis, and ends with that
+        await push_all(crew, ["ff"])
         crew.terminate()
         for device in devices.values():
             assert await device.events() == []
             assert device.retry_ms is not None
         assert (await crew.ended())[0] == 0
+        stopped = await crew.logged("all_stopped")
+        assert (stopped["accepted"], stopped["held"], stopped["lost"]) == (1, 0, 1)
         ends = [line["code"] for line in crew.log if line["event"] == "worker_ended"]
         assert ends == [0, 0]
         assert crew.processes() == {}
