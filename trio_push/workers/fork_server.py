@@ -61,6 +61,7 @@ def preload() -> None:
     """Import what workers need, and put it where the garbage collector does not touch it."""
     import trio_push.api.serve
     import trio_push.engine.client
+    import trio_push.engine.redis
     import trio_push.workers.worker  # noqa: F401
 
     gc.collect()
