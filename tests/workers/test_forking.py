@@ -59,6 +59,9 @@ async def test_one_that_dies_is_replaced_and_takes_its_programs_with_it() -> Non
         pid = await forked(program)
         processes = descendants(os.getpid())
         [server] = [each for each, command in processes.items() if "fork_server" in command]
+        # a thread would not be there in what is forked, but its locks would
+        threads = await trio.Path(f"/proc/{server}/task").iterdir()
+        assert len(list(threads)) == 1
         os.kill(server, signal.SIGKILL)
         with trio.fail_after(PATIENCE_S):
             await program.ended.wait()
