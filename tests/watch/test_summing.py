@@ -93,7 +93,7 @@ def test_books_are_summed() -> None:
 def test_faults_on_demand_are_summed_by_rule() -> None:
     one, two = Ledger(), Ledger()
     for ledger, rule in ((one, "a"), (two, "a"), (two, "b")):
-        ledger.fault(rule, "reset")
+        ledger.befall(rule, "reset")
     none = dict.fromkeys(State, 0)
     assert sum_books([one.snapshot(none), two.snapshot(none)])["faults"] == [
         {"rule": "a", "action": "reset", "times": 2},
