@@ -21,6 +21,10 @@ from trio_push.push import Push, State
 NOTE_AGAIN_S = 5.0
 
 
+#: number of a row that has not been sent
+NOT_YET = "-"
+
+
 class HeldRow(NamedTuple):
     """A push that is held."""
 
@@ -29,7 +33,7 @@ class HeldRow(NamedTuple):
     push: Push
     #: DELAYED, STORED or AWAITING_ACK
     state: State
-    #: node and number in the id of the event with which its device last got it; else the uid
+    #: of one that AWAITS its ACK, node and number in the id of the event; else NOT_YET
     number: str
 
     @property

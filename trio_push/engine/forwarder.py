@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from trio_push.clock import Clock
-from trio_push.engine.contract import HeldRow, Shared, Stored
+from trio_push.engine.contract import NOT_YET, HeldRow, Shared, Stored
 from trio_push.engine.members import Members
 from trio_push.engine.messages import Pushes, encode
 from trio_push.engine.tokens import Tokens
@@ -186,7 +186,7 @@ class Forwarder:
         self._local.advance(now)
         uid = f"{self._members.name}:{self._local.next_number()}"
         state = State.DELAYED if push.not_before > now else State.STORED
-        return HeldRow(uid, push, state, uid)
+        return HeldRow(uid, push, state, NOT_YET)
 
     def _judge(self, item: Item, stored: Stored) -> bool:
         """Note what became of a push; True when its device has moved."""

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from trio_push.clock import Clock
-from trio_push.engine.contract import ANY_DELAYED, Drop, HeldRow, Shared
+from trio_push.engine.contract import ANY_DELAYED, NOT_YET, Drop, HeldRow, Shared
 from trio_push.engine.members import Members
 from trio_push.errors import StoreFailed
 from trio_push.mailbox.group_commit import GroupCommit
@@ -78,9 +78,11 @@ class SharedJournal:
     # -- what happens now
 
     def keep(self, seq: int, push: Push, state: State) -> None:
-        number = f"{self.epoch}:{seq}"
+        own = f"{self.epoch}:{seq}"
         known = self._kept.get((seq, push.token))
-        row = HeldRow(number if known is None else known[0], push, state, number)
+        # What only waits may get another number, at this node or another, before it is sent.
+        number = own if state is State.AWAITING_ACK else NOT_YET
+        row = HeldRow(own if known is None else known[0], push, state, number)
         if known is None:
             self._know(seq, push.token, row)
         self._record(push.token, row.uid, row)

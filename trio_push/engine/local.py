@@ -193,6 +193,6 @@ class Local:
 
 
 def _has(cursor: Cursor, row: HeldRow) -> bool:
-    """Whether a device has what it was sent with the number of this row."""
+    """Whether a device has the event with the number of this row."""
     node, _, seq = row.number.partition(":")
     return node == cursor.epoch and int(seq) <= cursor.seq
