@@ -1,4 +1,4 @@
-"""Workers are killed and replaced under load: whatever got its 200 and may be kept arrives."""
+"""Workers are killed and stopped under load: whatever got its 200 and may be kept arrives."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import trio
 
 from tests.serving import Peer
 from tests.workers.running import Crew, crew_of, until
+from trio_push.engine.members import LEASE_S
 
 pytestmark = pytest.mark.needs("redis-server")
 
@@ -130,4 +131,23 @@ async def test_nothing_is_lost_when_workers_are_replaced() -> None:
         books = await crew.get("/v1/ledger")
         assert books["balanced"], books
         assert books["ended"]["lost"] == 0
+        nursery.cancel_scope.cancel()
+
+
+async def test_nothing_is_lost_when_a_worker_stands_still_past_its_lease() -> None:
+    async with crew_of(2) as crew, trio.open_nursery() as nursery:
+        load = Load(crew)
+        nursery.start_soon(load.run)
+        await trio.sleep(CALM_S)
+        stopped, _ = await crew.nodes()
+        os.kill(stopped["pid"], signal.SIGSTOP)
+        try:
+            await trio.sleep(LEASE_S + 1)
+        finally:
+            os.kill(stopped["pid"], signal.SIGCONT)
+        await trio.sleep(CALM_S)
+        await load.has_arrived()
+        assert len(load.account.accepted) > 100
+        books = await crew.get("/v1/ledger")
+        assert (books["balanced"], books["silent"]) == (True, 0), books
         nursery.cancel_scope.cancel()
