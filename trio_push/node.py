@@ -84,7 +84,9 @@ class Node:
         ledger = ledger or Ledger()
         directory = Directory()
         node_id = secrets.token_hex(4) if members is None else members.name
-        faults = Faults(node_id, lambda rule: ledger.befall(rule.name, rule.action.kind))
+        faults = Faults(
+            node_id, lambda rule: ledger.befall(rule.name, rule.action.kind), alone=shared is None
+        )
         router = Router(settings, clock, ledger, directory, journal, faults)
         per_user = settings.devices_per_user
         node = cls(

@@ -60,10 +60,14 @@ class Bench:
 
 
 class Faults:
-    """The rules of one node; `count` is told each time that one is applied."""
+    """The rules of one node; `count` is told each time that one is applied.
 
-    def __init__(self, node: str, count: Callable[[Rule], None]) -> None:
+    Only in a node that is `alone` can anything befall a push on its way, or a device.
+    """
+
+    def __init__(self, node: str, count: Callable[[Rule], None], *, alone: bool = True) -> None:
         self._node = node
+        self._alone = alone
         self._count = count
         self._active: dict[str, ActiveRule] = {}
         self._names: set[str] = set()
@@ -87,6 +91,10 @@ class Faults:
         """Add rules behind the others; all of them, or none and RuleRefused."""
         added: dict[str, ActiveRule] = {}
         for rule in rules:
+            if not self._alone and rule.action.stage in (Stage.PUSH, Stage.DEVICE):
+                raise RuleRefused(
+                    f"{rule.action.kind} needs a server of one process, without --redis"
+                )
             named = self._named(rule, added.keys() | self._names)
             if named.name in self._active or named.name in added:
                 raise RuleRefused(f"there is a rule named {named.name} already")
