@@ -61,7 +61,7 @@ async def test_one_who_pipelines_without_end_does_not_keep_the_others_waiting() 
                 assert (await provider.push("bb", b"%d" % n)).status == 200
                 assert (await device.event()).data == str(n)
                 slowest = max(slowest, trio.current_time() - start)
-        assert slowest < 2
+        assert slowest < 10
         nursery.cancel_scope.cancel()
 
 

@@ -113,10 +113,11 @@ def test_an_event_stream(
         assert curl.stdout is not None
         server.connection(token)
         server.push(token, "one")
-        first = [curl.stdout.readline() for _ in range(3)]
-        assert first[0].startswith(b"id: ")
-        assert first[1:] == [b"data: one\n", b"\n"]
-        assert [curl.stdout.readline() for _ in range(2)] == [b": keepalive\n", b"\n"]
+        lines = iter(curl.stdout.readline, b"")
+        first = next(line for line in lines if line not in (b": keepalive\n", b"\n"))
+        assert first.startswith(b"id: ")
+        assert [next(lines), next(lines)] == [b"data: one\n", b"\n"]
+        assert [next(lines), next(lines)] == [b": keepalive\n", b"\n"]
         server.push(token, "two")
         server.drop(token)
         assert b"data: two\n\n" in curl.stdout.read()

@@ -483,7 +483,8 @@ async def test_the_command(
         settings = settings_for(server.addresses.wire[0], duration_s=0, json=str(path))
 
         async def interrupt() -> None:
-            await trio.sleep(1)
+            while not server.node.ledger.counts[State.DELIVERED_LIVE]:
+                await trio.sleep(0.05)
             signal.raise_signal(number)
 
         nursery.start_soon(interrupt)

@@ -53,13 +53,17 @@ async def test_all_stages(tmp_path):
     assert measured.figure("storm", "back") == measured.figure("storm", "count") == 6
     for name in ("server_kib", "swarm_kib"):
         assert measured.figure("idle", name) > 0
-    # memory of so few devices says nothing
+    # of so few devices memory and times say nothing
     verdicts = {bound.what: bound.verdict for bound in report.bounds}
-    assert set(verdicts.values()) - {"ok"} <= {"miss"}
-    assert [what for what, verdict in verdicts.items() if verdict == "miss"] in (
-        [],
-        ["server memory (PSS) per device, KiB"],
-    )
+    for what in (
+        "devices connected",
+        "pushes that had not arrived",
+        "lost of the broadcast",
+        "resumed without all that was missed",
+        "pushes lost",
+        "books balanced",
+    ):
+        assert verdicts[what] == "ok"
     assert notes.exists()
 
 
