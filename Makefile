@@ -25,10 +25,10 @@ demo: .venv/.installed
 loadtest: .venv/.installed
 	$(BIN)/python -m loadtest $(ARGS)
 
-# All of it side by side, as many at a time as there are processors; what ARGS names alone is shown
-# as it goes.
+# All of it, four environments side by side, as most tests wait most of the time; what ARGS names is
+# shown as it goes.
 test: .venv/.tox
-	$(BIN)/tox $(if $(ARGS),run,run-parallel) $(ARGS)
+	$(BIN)/tox $(if $(ARGS),run $(ARGS),run-parallel --parallel 4)
 
 lint: .venv/.tox
 	$(BIN)/tox run -e lint,types,docs
