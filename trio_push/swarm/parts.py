@@ -45,6 +45,9 @@ async def make_parts(
 
     Raises ConfigError for what cannot work here, Unreachable for hosts that are not known.
     """
+    if not settings.agents:
+        # first: what follows takes memory and time for each device
+        workers_needed(settings.devices, settings.workers, devices_per_process())
     audit = Audit(settings.devices)
     share = share_of_all(settings, target)
     crowd = await make_crowd(settings, share, target, audit)
