@@ -69,8 +69,11 @@ class ApnsIntake:
                 answers.append(self._refuse(refused, refused.apns_id))
                 if self.stops_at_refusal:
                     break
-        submitted = iter(await self._submit(pushes)) if pushes else iter(())
-        return [answer or next(submitted) for answer in answers]
+        submitted = await self._submit(pushes) if pushes else []
+        if len(submitted) == len(answers):
+            return submitted
+        rest = iter(submitted)
+        return [answer or next(rest) for answer in answers]
 
     async def _submit(self, pushes: Sequence[Push]) -> list[Answer]:
         try:

@@ -183,4 +183,7 @@ def _expires_at(value: bytes | None, now: float, default_ttl_s: float) -> float:
 
 def _text(value: bytes) -> str:
     """Any bytes as text; never fails, and different bytes stay different."""
-    return str(value, "utf-8", "backslashreplace")
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode(errors="backslashreplace")

@@ -62,8 +62,7 @@ class RequestParser:
         #: those of the request, until they are complete; from then on trailers, which nobody reads
         self._fields: Headers = []
         self._headers: Headers = []
-        self._body: list[bytes] = []
-        self._body_size = 0
+        self._body = b""
         #: bytes fed since the read in which this request began, that one not counted
         self._fed = 0
         self._head_complete = False
@@ -172,9 +171,10 @@ class RequestParser:
             raise ProtocolError("request head too large", status=431)
 
     def on_body(self, body: bytes) -> None:
-        if self._body_size < MAX_BODY:
-            self._body.append(body)
-        self._body_size += len(body)
+        if not self._body:
+            self._body = body
+        elif len(self._body) < MAX_BODY:
+            self._body += body
 
     def on_message_complete(self) -> None:
         if len(self._requests) >= MAX_PIPELINED:
@@ -187,7 +187,7 @@ class RequestParser:
                 self._parser.get_method(),
                 self._target,
                 self._headers,
-                self._body[0] if len(self._body) == 1 else b"".join(self._body),
+                self._body,
                 keep_alive,
             )
         )
