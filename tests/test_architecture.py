@@ -21,6 +21,7 @@ SANS_IO = (
     "trio_push.push",
     "trio_push.errors",
     "trio_push.address",
+    "trio_push.framing",
     "trio_push.config",
     "trio_push.consistency",
     "trio_push.settings",

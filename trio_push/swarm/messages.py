@@ -18,7 +18,6 @@ A message is MessagePack behind its length in four bytes.
 
 from __future__ import annotations
 
-import struct
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -26,14 +25,13 @@ from typing import Any
 import msgspec
 
 from trio_push.errors import ProtocolError
+from trio_push.framing import Frames, framed
 from trio_push.swarm.settings import SwarmSettings
 from trio_push.swarm.tally import Tally
 from trio_push.swarm.worst import Worst
 
 #: an `Order` with a million tokens is the largest
 MAX_MESSAGE_BYTES = 128 * 2**20
-
-_LENGTH = struct.Struct(">I")
 
 
 class Order(msgspec.Struct, frozen=True, tag=True):
@@ -118,8 +116,7 @@ _encoder = msgspec.msgpack.Encoder()
 
 
 def encode(message: Message) -> bytes:
-    body = _encoder.encode(message)
-    return _LENGTH.pack(len(body)) + body
+    return framed(_encoder.encode(message))
 
 
 class Decoder:
@@ -128,29 +125,16 @@ class Decoder:
     def __init__(self, kinds: Any) -> None:
         """Any: a union of types is no type to the type checker."""
         self._decoder = msgspec.msgpack.Decoder(kinds, dec_hook=_decode_counter)
-        self._buffer = bytearray()
+        self._frames = Frames(MAX_MESSAGE_BYTES)
 
     def feed(self, data: bytes | bytearray) -> Iterator[Any]:
         """Yields what is whole. Raises ProtocolError for what is no message."""
-        self._buffer += data
-        while (body := self._take()) is not None:
-            try:
-                yield self._decoder.decode(body)
-            except msgspec.MsgspecError as exc:
-                raise ProtocolError(f"no message of a swarm: {exc}") from exc
-
-    def _take(self) -> bytes | None:
-        if len(self._buffer) < _LENGTH.size:
-            return None
-        (length,) = _LENGTH.unpack_from(self._buffer)
-        if length > MAX_MESSAGE_BYTES:
-            raise ProtocolError(f"a message of {length} bytes")
-        end = _LENGTH.size + length
-        if len(self._buffer) < end:
-            return None
-        body = bytes(self._buffer[_LENGTH.size : end])
-        del self._buffer[:end]
-        return body
+        try:
+            yield from map(self._decoder.decode, self._frames.feed(data))
+        except msgspec.MsgspecError as exc:
+            raise ProtocolError(f"no message of a swarm: {exc}") from exc
+        except ValueError as exc:
+            raise ProtocolError(str(exc)) from exc
 
 
 def _decode_counter(kind: Any, value: Any) -> Any:

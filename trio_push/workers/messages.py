@@ -17,10 +17,10 @@ from typing import Any, Final
 import msgspec
 
 from trio_push.config import ServeSettings
+from trio_push.framing import HEAD_BYTES, Frames, framed
 
 #: A page of a thousand devices has 200 KB. What is longer is nothing that we say.
 MAX_BYTES = 64 * 2**20
-_LENGTH = 4
 
 
 class Message(msgspec.Struct, frozen=True, tag=True):
@@ -172,8 +172,7 @@ def decoder(kinds: Any) -> msgspec.msgpack.Decoder[Any]:
 
 def frame(message: Message) -> bytes:
     """A message with its length before it."""
-    body = encode(message)
-    return len(body).to_bytes(_LENGTH) + body
+    return framed(encode(message))
 
 
 class Unframer:
@@ -181,17 +180,8 @@ class Unframer:
 
     def __init__(self, kinds: Any) -> None:
         self._decode = decoder(kinds).decode
-        self._buffer = bytearray()
+        self._frames = Frames(MAX_BYTES - HEAD_BYTES)
 
     def feed(self, data: bytes) -> Iterator[Any]:
         """The messages that are complete with `data`. Raises ValueError on what is none."""
-        self._buffer += data
-        while len(self._buffer) >= _LENGTH:
-            end = _LENGTH + int.from_bytes(self._buffer[:_LENGTH])
-            if end > MAX_BYTES:
-                raise ValueError(f"a message of {end} bytes")
-            if len(self._buffer) < end:
-                return
-            body = bytes(self._buffer[_LENGTH:end])
-            del self._buffer[:end]
-            yield self._decode(body)
+        return map(self._decode, self._frames.feed(data))
