@@ -7,7 +7,6 @@ else is looked at: a fault does not depend on whether the request is right.
 from __future__ import annotations
 
 import math
-import re
 import socket
 from collections.abc import Sequence
 from typing import Final, NamedTuple
@@ -29,10 +28,9 @@ from trio_push.ids import new_id
 from trio_push.intake.apns import Answer
 from trio_push.node import Node
 from trio_push.sockets import has_left
+from trio_push.wire.apns import PUSHES, is_uuid
 from trio_push.wire.page import AnyRequest
 
-_PREFIX: Final = b"/3/device/"
-_is_uuid: Final = re.compile(rb"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}").fullmatch
 #: seconds between two looks at whether a peer that gets no answer is still there
 _LOOK_S: Final = 0.5
 
@@ -83,9 +81,9 @@ class Fates:
     def of(self, request: AnyRequest, *, is_http2: bool) -> Fate | None:
         """What befalls a request; None: it is served as always."""
         bench = self._node.faults.requests
-        if bench is None or not request.target.startswith(_PREFIX):
+        if bench is None or not request.target.startswith(PUSHES):
             return None
-        token = request.target[len(_PREFIX) :].decode("ascii", "replace").lower()
+        token = request.target[len(PUSHES) :].decode("ascii", "replace").lower()
         topic = (_header(request, b"apns-topic")).decode("utf-8", "backslashreplace")
         faults = bench.judge(trio.current_time(), Subject(token, topic, is_http2))
         return fate_of(faults) if faults else None
@@ -102,7 +100,7 @@ class Fates:
 
 def _apns_id(request: AnyRequest) -> bytes:
     given = _header(request, b"apns-id")
-    return given if _is_uuid(given) else new_id().encode()
+    return given if is_uuid(given) else new_id().encode()
 
 
 def _header(request: AnyRequest, name: bytes) -> bytes:

@@ -41,8 +41,10 @@ MAX_COLLAPSE_ID_BYTES: Final = 64
 #: as many digits as fit 64 bits; Python refuses to read numbers of thousands of digits
 _MAX_EXPIRATION_DIGITS: Final = 19
 
-_PREFIX: Final = b"/3/device/"
-_HEADERS: Final = frozenset(
+#: what the path of a push begins with; the device token follows
+PUSHES: Final = b"/3/device/"
+#: what a push may say of itself
+HEADERS: Final = frozenset(
     [
         b"apns-collapse-id",
         b"apns-expiration",
@@ -96,7 +98,7 @@ def read_push(
     which carries that id too (a bad one is not echoed: then it is a new one).
     """
     fields = dict(headers)
-    repeated = set() if len(fields) == len(headers) else repeated_in(headers, _HEADERS)
+    repeated = set() if len(fields) == len(headers) else repeated_in(headers, HEADERS)
     given_id = fields.get(b"apns-id")
     bad_id = given_id and not is_uuid(given_id)
     if given_id and not bad_id and b"apns-id" not in repeated:
@@ -104,7 +106,9 @@ def read_push(
     else:
         apns_id = new_id()
     try:
-        raw_token = _token_of(path)
+        raw_token = token_in(path)
+        if raw_token is None:
+            raise Refusal(BAD_PATH)
         if method != b"POST":
             raise Refusal(METHOD_NOT_ALLOWED)
         if repeated:
@@ -122,16 +126,12 @@ def repeated_in(headers: Headers, names: frozenset[bytes]) -> set[bytes]:
     return {name for name, count in counts.items() if count > 1}
 
 
-def _token_of(path: bytes) -> bytes:
-    """The last segment of the path, if the others are right; empty if it is not there."""
-    if not path.startswith(_PREFIX):
-        if path != _PREFIX[:-1]:
-            raise Refusal(BAD_PATH)
-        return b""
-    raw_token = path[len(_PREFIX) :]
-    if b"/" in raw_token or b"?" in raw_token:
-        raise Refusal(BAD_PATH)
-    return raw_token
+def token_in(path: bytes) -> bytes | None:
+    """The last segment of the path, empty if it is not there; None if the others are wrong."""
+    if path.startswith(PUSHES):
+        token = path[len(PUSHES) :]
+        return None if b"/" in token or b"?" in token else token
+    return b"" if path == PUSHES[:-1] else None
 
 
 def _read_fields(
@@ -170,7 +170,7 @@ def _read_fields(
 
 
 def _expires_at(value: bytes | None, now: float, default_ttl_s: float) -> float:
-    """Epoch seconds; NOW_OR_NEVER for 0 and every moment that is past."""
+    """Epoch seconds."""
     if not value:
         at: float = now + default_ttl_s
     else:
@@ -178,6 +178,14 @@ def _expires_at(value: bytes | None, now: float, default_ttl_s: float) -> float:
         if not digits.isdigit() or len(digits) > _MAX_EXPIRATION_DIGITS:
             raise Refusal(BAD_EXPIRATION_DATE)
         at = int(value)
+    return expiry(at, now)
+
+
+def expiry(at: float, now: float) -> float:
+    """When a push expires that is to be kept until `at`, both in epoch seconds.
+
+    NOW_OR_NEVER for 0 and every moment that is past.
+    """
     return min(at, now + MAX_TTL_S) if at > now else NOW_OR_NEVER
 
 

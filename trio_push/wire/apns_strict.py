@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from trio_push.config import MAX_TTL_S
-from trio_push.push import NOW_OR_NEVER, Push
-from trio_push.wire.apns import Headers, is_uuid, repeated_in
+from trio_push.push import Push
+from trio_push.wire.apns import HEADERS, Headers, expiry, is_uuid, repeated_in, token_in
 from trio_push.wire.apns_strict_topics import PUSH_TYPES, PushType, bundle_id, push_type_of
 
 
@@ -60,7 +59,7 @@ class Asked:
         #: headers of Apple's that were given more than once
         self.repeated = set() if once else repeated_in(headers, _HEADERS)
         #: the last part of the path; None when the others are wrong
-        self.raw_token = _token_in(path)
+        self.raw_token = token_in(path)
 
     @property
     def apns_id(self) -> str:
@@ -80,6 +79,7 @@ class Asked:
     def push(self, apns_id: str, now: float, default_ttl_s: float) -> Push:
         """The push that is asked for, by a request that breaks no rule."""
         collapse_id = self.fields.get(b"apns-collapse-id")
+        at = self.fields.get(b"apns-expiration")
         assert self.raw_token is not None
         return Push(
             id=apns_id,
@@ -88,7 +88,7 @@ class Asked:
             topic=self.topic.decode(),
             collapse_id=str(collapse_id, "utf-8", "backslashreplace") if collapse_id else None,
             priority=int(self.fields.get(b"apns-priority") or 10),
-            expires_at=_expires_at(self.fields.get(b"apns-expiration"), now, default_ttl_s),
+            expires_at=expiry(int(at) if at else now + default_ttl_s, now),
             event="ping",
             newest_wins=True,
         )
@@ -108,28 +108,4 @@ class Aimed(NamedTuple):
     is_too_many: Callable[[], bool]
 
 
-_HEADERS: Final = frozenset(
-    [
-        b"apns-collapse-id",
-        b"apns-expiration",
-        b"apns-id",
-        b"apns-priority",
-        b"apns-push-type",
-        b"apns-topic",
-        b"authorization",
-    ]
-)
-_PREFIX: Final = b"/3/device/"
-
-
-def _token_in(path: bytes) -> bytes | None:
-    if path.startswith(_PREFIX):
-        token = path[len(_PREFIX) :]
-        return None if b"/" in token or b"?" in token else token
-    return b"" if path == _PREFIX[:-1] else None
-
-
-def _expires_at(value: bytes | None, now: float, default_ttl_s: float) -> float:
-    """Epoch seconds; NOW_OR_NEVER for 0 and every moment that is past."""
-    at = int(value) if value else now + default_ttl_s
-    return min(at, now + MAX_TTL_S) if at > now else NOW_OR_NEVER
+_HEADERS: Final = HEADERS | {b"authorization"}
