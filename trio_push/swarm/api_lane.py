@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from itertools import zip_longest
 from typing import Any
 
@@ -9,7 +11,7 @@ import orjson
 import trio
 
 from trio_push.swarm.audit import Audit
-from trio_push.swarm.http1 import Http1Connection, NoAnswer, authorization_line
+from trio_push.swarm.http1 import Http1Connection, authorization_line
 from trio_push.swarm.lane import Planned
 from trio_push.swarm.target import Target
 
@@ -61,18 +63,17 @@ class ApiLane:
             self._connection.close()
 
     async def _send(self, batch: list[Planned]) -> None:
-        settle = self._audit.leave_unsent
-        try:
-            await self._connection.wait_open()
-            settle = self._audit.leave_unanswered
-            status, body = await self._connection.exchange(self._request(batch))
-        except BaseException as exc:
+        def give_up(settle: Callable[[int, int], None]) -> None:
             for push in batch:
                 settle(push.to, push.n)
-            if not isinstance(exc, NoAnswer):
-                raise
-        else:
-            self._settle(batch, status, body)
+
+        answer = await self._connection.ask(
+            self._request(batch),
+            unsent=partial(give_up, self._audit.leave_unsent),
+            unanswered=partial(give_up, self._audit.leave_unanswered),
+        )
+        if answer is not None:
+            self._settle(batch, answer.status, answer.body)
 
     def _request(self, batch: list[Planned]) -> bytes:
         lines = b"".join(

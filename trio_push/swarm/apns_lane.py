@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import trio
 
 from trio_push.swarm.audit import Audit
-from trio_push.swarm.http1 import Http1Connection, NoAnswer, authorization_line
+from trio_push.swarm.http1 import Http1Connection, authorization_line
 from trio_push.swarm.lane import Planned, refusal
 from trio_push.swarm.target import Target
 
@@ -35,21 +37,17 @@ class ApnsLane:
 
     async def _send(self, push: Planned) -> None:
         audit, to, n = self._audit, push.to, push.n
-        settle = audit.leave_unsent
-        try:
-            await self._connection.wait_open()
-            settle = audit.leave_unanswered
-            status, body = await self._connection.exchange(self._request(push))
-        except NoAnswer:
-            settle(to, n)
-        except BaseException:
-            settle(to, n)
-            raise
+        answer = await self._connection.ask(
+            self._request(push),
+            unsent=partial(audit.leave_unsent, to, n),
+            unanswered=partial(audit.leave_unanswered, to, n),
+        )
+        if answer is None:
+            return
+        if answer.status == 200:
+            audit.accept()
         else:
-            if status == 200:
-                audit.accept()
-            else:
-                audit.refuse(to, n, refusal(status, body))
+            audit.refuse(to, n, refusal(answer.status, answer.body))
 
     def _request(self, push: Planned) -> bytes:
         return (

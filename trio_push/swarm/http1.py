@@ -7,6 +7,7 @@ a twentieth of that.
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from typing import NamedTuple
 
 import trio
@@ -81,6 +82,24 @@ class Http1Connection:
         finally:
             if not keep:
                 self.close()
+
+    async def ask(
+        self, request: bytes, unsent: Callable[[], None], unanswered: Callable[[], None]
+    ) -> Answer | None:
+        """Send a request as soon as there is a connection; None: no answer came.
+
+        Without an answer, also when cancelled, `unsent` or `unanswered` is called first.
+        """
+        give_up = unsent
+        try:
+            await self.wait_open()
+            give_up = unanswered
+            return await self.exchange(request)
+        except BaseException as exc:
+            give_up()
+            if isinstance(exc, NoAnswer):
+                return None
+            raise
 
     def close(self) -> None:
         if self._socket is not None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
 import orjson
 import trio
 
-from trio_push.swarm.http1 import Http1Connection, NoAnswer, authorization_line
+from trio_push.swarm.http1 import Http1Connection, authorization_line
 from trio_push.swarm.lane import Planned
 from trio_push.swarm.target import Target
 from trio_push.swarm.users import UserPlan
@@ -61,17 +62,14 @@ class UserLane:
             self._connection.close()
 
     async def _send(self, push: Planned) -> None:
-        settle: Callable[[int, int], None] = self._plan.leave_unsent
-        try:
-            await self._connection.wait_open()
-            settle = self._plan.leave_unanswered
-            status, body = await self._connection.exchange(self._request(push))
-        except BaseException as exc:
-            settle(push.to, push.n)
-            if not isinstance(exc, NoAnswer):
-                raise
-        else:
-            self._settle(push, status, body)
+        plan, to, n = self._plan, push.to, push.n
+        answer = await self._connection.ask(
+            self._request(push),
+            unsent=partial(plan.leave_unsent, to, n),
+            unanswered=partial(plan.leave_unanswered, to, n),
+        )
+        if answer is not None:
+            self._settle(push, answer.status, answer.body)
 
     def _request(self, push: Planned) -> bytes:
         order = {"user": push.token, "payload": orjson.Fragment(push.payload), **self._common}
