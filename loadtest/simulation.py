@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
-#: of the registry; trio_push.engine has as many
+#: of the registry on a Redis Cluster; trio_push.engine has as many, and one on a single server
 PARTITIONS: Final = 32
 #: share of its time that a primary can be busy without a queue that grows
 BUSY: Final = 0.9
@@ -62,6 +62,10 @@ class Cluster:
     @property
     def nodes(self) -> int:
         return -(-self.devices // self.devices_per_node)
+
+    @property
+    def partitions(self) -> int:
+        return PARTITIONS if self.shards > 1 else 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,6 +153,7 @@ class _Pushes:
         self._nodes = cluster.nodes
         self._entries = min(cluster.entries or cluster.nodes, cluster.nodes)
         self._shards = cluster.shards
+        self._partitions = cluster.partitions
         self._rng = rng
         self.shards: Counter[int] = Counter()
         self.count = self.commands = self.elements = 0
@@ -160,7 +165,7 @@ class _Pushes:
         lookups, messages = set(), set()
         for _ in range(batch):
             node, owner = self._rng.randrange(self._entries), self._rng.randrange(self._nodes)
-            lookups.add((node, self._rng.randrange(PARTITIONS)))
+            lookups.add((node, self._rng.randrange(self._partitions)))
             if owner != node:
                 messages.add((node, owner))
                 self.sent += 1
@@ -184,13 +189,14 @@ class _Connects:
     def __init__(self, cluster: Cluster, rng: random.Random) -> None:
         self._nodes = cluster.nodes
         self._shards = cluster.shards
+        self._partitions = cluster.partitions
         self._rng = rng
         self.shards: Counter[int] = Counter()
         self.count = self.commands = 0
 
     def take(self, batch: int) -> None:
         writes = {
-            (self._rng.randrange(self._nodes), self._rng.randrange(PARTITIONS))
+            (self._rng.randrange(self._nodes), self._rng.randrange(self._partitions))
             for _ in range(batch)
         }
         for _, partition in writes:

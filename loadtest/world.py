@@ -71,7 +71,7 @@ class World:
 
     def driver(self, rate: float) -> Driver:
         """For one stretch of targeted pushes, by APNs over HTTP/1.1."""
-        lanes = lanes_of("apns", None)(self._target, None, self.audit)
+        lanes = lanes_of("apns", None, rate)(self._target, None, self.audit)
         return make_driver(self.settings, self._share, self.audit, lanes, rate)
 
     async def broadcast(self) -> int:

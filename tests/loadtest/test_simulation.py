@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from loadtest.simulation import BUSY, LONGEST_S, PARTITIONS, Cluster, Costs, settle, simulate
+from loadtest.simulation import BUSY, LONGEST_S, Cluster, Costs, settle, simulate
 
 LONE = Cluster(
     devices=1_000_000, devices_per_node=10_000, pushes_per_s=10, connects_per_s=0, round_trip_s=1e-6
@@ -35,7 +35,7 @@ def test_what_shares_a_round_trip_shares_commands():
         round_trip_s=1e-3,
     )
     traffic = simulate(cluster, 0.1, 0)
-    assert traffic.commands_per_push == pytest.approx((PARTITIONS + 15 + 15) / 500, rel=0.02)
+    assert traffic.commands_per_push == pytest.approx((1 + 15 + 15) / 500, rel=0.02)
     assert traffic.pushes_per_message == pytest.approx(500 / 16, rel=0.03)
     costs = Costs()
     expected_us = (traffic.commands_per_push * costs.node_command_s + costs.node_element_s) * 1e6

@@ -121,7 +121,7 @@ async def test_several_ways_at_once_and_delays() -> None:
 
     def make_lanes(*where: Any) -> Any:
         _, api, audit = where
-        return [*lanes_of("apns-h2", None)(*where), *api_lanes(api, audit, delay_s=1.5)]
+        return [*lanes_of("apns-h2", None, 50)(*where), *api_lanes(api, audit, delay_s=1.5)]
 
     async with server_of() as server:
         report = await run_swarm(settings_for(server.addresses.wire[0]), make_lanes)

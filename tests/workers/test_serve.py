@@ -42,6 +42,8 @@ async def test_the_start_says_how_many_fit() -> None:
 async def test_any_worker_answers_for_all() -> None:
     async with crew_of(2) as crew, connected(crew, TOKENS) as devices:
         await push_all(crew, TOKENS)
+        for device in devices.values():
+            await device.event()
         books = [await crew.get("/v1/ledger") for _ in range(8)]
         assert all(each == books[0] for each in books)
         assert books[0]["accepted"] == len(TOKENS)

@@ -76,6 +76,7 @@ class Link:
 
     def __init__(self, url: RedisUrl) -> None:
         self._url = url
+        self.is_cluster = url.is_cluster
         self._client: Client | None = None
         self._is_broken = trio.Event()
 
@@ -88,7 +89,7 @@ class Link:
 
     def failed(self, why: BaseException) -> StoreFailed:
         """A command has failed; returns what is to be raised."""
-        if self._url.is_cluster:
+        if self.is_cluster:
             self._is_broken.set()
         return StoreFailed(f"Redis: {why or type(why).__name__}")
 

@@ -124,6 +124,8 @@ class Shared(Protocol):
 
     #: sweeping is divided by it: partition numbers are below
     partitions: int
+    #: seconds that an answer takes, of late: many when what is shared, or this machine, is busy
+    answer_s: float
 
     # -- nodes and their inboxes
 

@@ -311,10 +311,12 @@ class Engine:
                 return Counts({int(state): n for state, n in counts.items()})
 
     async def _yield(self, token: str, seq: int | None) -> SentSince | None:
+        has_left = self.tokens.has_left(token)
         missed = self.local.give_up(token, seq)
-        try:
-            await self.tokens.settle()
-        except StoreFailed as failed:
-            self.members.failed(failed)
-            return None
+        if not has_left:
+            try:
+                await self.tokens.settle()
+            except StoreFailed as failed:
+                self.members.failed(failed)
+                return None
         return SentSince([each.push for each in missed.events], missed.complete)

@@ -18,6 +18,7 @@ from trio_push.clock import Clock
 from trio_push.engine.contract import NOT_YET, HeldRow, Shared, Stored
 from trio_push.engine.members import Members
 from trio_push.engine.messages import Pushes, encode
+from trio_push.engine.pace import rest
 from trio_push.engine.tokens import Tokens
 from trio_push.errors import StoreFailed
 from trio_push.push import Push, State
@@ -111,6 +112,7 @@ class Forwarder:
             if not self._waiting:
                 self._has_work = trio.Event()
             await self._bring(items)
+            await rest(self._shared)
 
     async def _bring(self, items: list[Item]) -> None:
         for _ in range(MOVES):

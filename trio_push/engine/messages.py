@@ -15,7 +15,7 @@ import msgspec
 from trio_push.push import Push
 
 #: seconds that a node has to answer a question of another
-ANSWER_S: Final = 2.0
+ANSWER_S: Final = 5.0
 
 
 class Pushes(msgspec.Struct, tag="push", frozen=True):

@@ -2,7 +2,7 @@
 
 A command on several keys works on a Redis Cluster only where their names have the same part in
 braces. So every key belongs to one of a fixed number of partitions, and what is asked of many
-tokens is asked once per partition. Pure.
+tokens is asked once per partition. One server is one partition, and asked once. Pure.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ TAGS: Final = (
 )
 
 
-def partition_of(token: str) -> int:
-    """The partition of a token, or of the name of a user."""
-    return crc32(token.encode()) % len(TAGS)
-
-
 class Keys:
     """The names of all keys. Tables of a partition begin with `base`; the rest is in scripts."""
 
-    def __init__(self, prefix: str) -> None:
+    def __init__(self, prefix: str, *, is_cluster: bool) -> None:
         self._prefix = prefix
+        self.partitions = len(TAGS) if is_cluster else 1
         #: the nodes by the end of their lease
         self.nodes = f"{prefix}:{{nodes}}"
+
+    def partition_of(self, token: str) -> int:
+        """The partition of a token, or of the name of a user."""
+        return crc32(token.encode()) % self.partitions
 
     def base(self, partition: int) -> str:
         return f"{self._prefix}:{{{TAGS[partition]}}}"
 
     def table(self, name: str, token: str) -> str:
         """A table in the partition of a token, or of a user."""
-        return f"{self.base(partition_of(token))}:{name}"
+        return f"{self.base(self.partition_of(token))}:{name}"
 
     def inbox(self, node: str) -> str:
         return f"{self._prefix}:{{{node}}}:inbox"

@@ -29,6 +29,7 @@ from trio_push.engine.messages import (
     decode,
     encode,
 )
+from trio_push.engine.pace import rest
 from trio_push.errors import StoreFailed
 from trio_push.push import Push, State
 from trio_push.watch.ledger import Ledger
@@ -117,6 +118,7 @@ class Post:
                 self._outgoing = outgoing
                 await trio.sleep(RETRY_S)
                 self._has_outgoing.set()
+            await rest(self._shared)
 
     # -- in
 
@@ -132,6 +134,7 @@ class Post:
             for entry_id, data in entries:
                 after = entry_id
                 self._take_in(entry_id, data)
+            await rest(self._shared)
 
     def _take_in(self, entry_id: str, data: bytes) -> None:
         is_done = True
@@ -195,6 +198,7 @@ class Post:
                 self._done = done + self._done
                 await trio.sleep(RETRY_S)
                 self._has_done.set()
+            await rest(self._shared)
 
     # -- the inbox of a node that has died
 

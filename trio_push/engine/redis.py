@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
+import trio
 from coredis.exceptions import NoScriptError
 from coredis.tokens import PureToken
 
@@ -27,7 +28,7 @@ from trio_push.engine.contract import (
     Taken,
     Written,
 )
-from trio_push.engine.partitions import TAGS, Keys, partition_of
+from trio_push.engine.partitions import Keys
 from trio_push.engine.redis_values import (
     by_order,
     head_args,
@@ -47,7 +48,9 @@ T = TypeVar("T")
 Command = Callable[[Any], Any]
 
 #: messages read from an inbox at once, each of which may carry hundreds of pushes
-READ_AT_ONCE: Final = 16
+READ_AT_ONCE: Final = 64
+#: what the last answer counts in the time that one takes of late
+NEWEST_SHARE: Final = 0.2
 #: time to wait for a message; less than the client waits for an answer
 WAIT_MS: Final = 1000
 
@@ -55,11 +58,12 @@ WAIT_MS: Final = 1000
 class RedisShared:
     """The contract on a link that is open."""
 
-    partitions = len(TAGS)
-
     def __init__(self, link: Link, prefix: str) -> None:
         self._link = link
-        self._keys = Keys(prefix)
+        self._keys = Keys(prefix, is_cluster=link.is_cluster)
+        self.partitions = self._keys.partitions
+        #: seconds that an answer of Redis takes, of late
+        self.answer_s = 0.0
 
     # -- commands
 
@@ -67,6 +71,7 @@ class RedisShared:
         """The answers to commands that go out together. Raises StoreFailed."""
         if not commands:
             return []
+        began = trio.current_time()
         try:
             client = self._link.client
             pipeline = client.pipeline(transaction=False, raise_on_error=False)
@@ -81,6 +86,7 @@ class RedisShared:
                     raise result
         except REDIS_ERRORS as exc:
             raise self._link.failed(exc) from exc
+        self.answer_s += (trio.current_time() - began - self.answer_s) * NEWEST_SHARE
         return results
 
     async def _run_scripts(
@@ -104,7 +110,7 @@ class RedisShared:
         """An answer for each item, from the script that its partition runs for all of its items."""
         places: defaultdict[int, list[int]] = defaultdict(list)
         for place, item in enumerate(items):
-            places[partition_of(token_of(item))].append(place)
+            places[self._keys.partition_of(token_of(item))].append(place)
         args = {
             partition: [arg for place in those for arg in args_of(items[place])]
             for partition, those in places.items()
@@ -192,7 +198,7 @@ class RedisShared:
     async def owners(self, tokens: Sequence[str]) -> list[str | None]:
         by_partition: defaultdict[int, list[str]] = defaultdict(list)
         for token in tokens:
-            by_partition[partition_of(token)].append(token)
+            by_partition[self._keys.partition_of(token)].append(token)
         answers = await self._run(
             [_hmget(f"{self._keys.base(n)}:own", those) for n, those in by_partition.items()]
         )
@@ -228,10 +234,10 @@ class RedisShared:
     ) -> Written:
         dropped: defaultdict[int, list[Any]] = defaultdict(list)
         for drop in drops:
-            dropped[partition_of(drop.token)] += drop
+            dropped[self._keys.partition_of(drop.token)] += drop
         put: defaultdict[int, list[Any]] = defaultdict(list)
         for row in rows:
-            put[partition_of(row.push.token)] += row_args(row, now)
+            put[self._keys.partition_of(row.push.token)] += row_args(row, now)
         args = {
             n: (len(dropped[n]) // len(Drop._fields), *dropped[n], *put[n])
             for n in {*dropped, *put}
@@ -268,7 +274,7 @@ class RedisShared:
         ]
 
     async def take(self, push_id: str, token: str | None, *, void: Collection[str]) -> Taken:
-        some = range(self.partitions) if token is None else (partition_of(token),)
+        some = range(self.partitions) if token is None else (self._keys.partition_of(token),)
         args = dict.fromkeys(some, (push_id, token or ""))
         return taken_of(
             (await self._run_scripts(scripts.TAKE, args, head_args("", 0, void))).values()
@@ -277,7 +283,7 @@ class RedisShared:
     # -- tokens that get no pushes, and users
 
     async def unregister(self, token: str, at_ms: int, *, void: Collection[str]) -> Taken:
-        args = {partition_of(token): (token, at_ms)}
+        args = {self._keys.partition_of(token): (token, at_ms)}
         head = head_args("", 0, void)
         return taken_of((await self._run_scripts(scripts.UNREGISTER, args, head)).values())
 

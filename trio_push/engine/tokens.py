@@ -16,6 +16,7 @@ from trio_push.clock import Clock
 from trio_push.engine.contract import Claim, Shared
 from trio_push.engine.journal import SharedJournal
 from trio_push.engine.members import Members
+from trio_push.engine.pace import rest
 from trio_push.errors import StoreFailed
 from trio_push.router.directory import Directory
 
@@ -66,6 +67,8 @@ class Tokens:
         self._renewing: dict[str, None] = {}
         self._has_work = trio.Event()
         self._one_at_a_time = trio.Lock()
+        #: rounds of what is shared that were begun and done, by number
+        self._begun = self._done = 0
         #: told of tokens that came from other nodes, by the node
         self.on_claimed: Callable[[str, str], None] = lambda token, older: None
 
@@ -148,6 +151,7 @@ class Tokens:
                 self._give_up()
                 await trio.sleep(RETRY_S)
                 self._has_work.set()
+            await rest(self._shared)
 
     def _give_up(self) -> None:
         """Devices that wait are let in; they are claimed when what is shared is back."""
@@ -157,7 +161,11 @@ class Tokens:
 
     async def settle(self) -> None:
         """Do all that waits to be done. Raises StoreFailed."""
+        needed = self._begun + 1
         async with self._one_at_a_time:
+            if self._done >= needed:
+                return  # begun and done since, for somebody else
+            self._begun = number = self._begun + 1
             # Rows of a device that left must be there before another node may have the token.
             await self._journal.commit()
             await self._let_go()
@@ -166,6 +174,7 @@ class Tokens:
                 await self._claim(wishes)
             while self._renewing:
                 await self._renew(list(self._renewing)[:ROUND])
+            self._done = number
 
     async def _let_go(self) -> None:
         tokens = list(self._leaving)
@@ -176,6 +185,10 @@ class Tokens:
             del self._leaving[token]
         # Who came back meanwhile may have been let go of just now.
         self.renew(token for token in free if self._directory.get(token) is not None)
+
+    def has_left(self, token: str) -> bool:
+        """Whether there is nothing of a token here that others may not know of yet."""
+        return self._is_free(token) and token not in self._leaving
 
     def _is_free(self, token: str) -> bool:
         return token not in self._admitting and self._directory.get(token) is None

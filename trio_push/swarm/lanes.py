@@ -14,9 +14,11 @@ from trio_push.swarm.target import Target
 from trio_push.swarm.user_lane import UserLane
 from trio_push.swarm.users import UserPlan, Users
 
-#: connections by HTTP/1.1: one push at a time on each, so that the time of an answer times the
-#: rate must not exceed it (10 ms at 6,400 in a second)
-APNS_LANES = 64
+#: connections by HTTP/1.1: one push at a time on each, so that the rate needs as many as there are
+#: pushes in the time of an answer. A busy server on several nodes takes so long:
+ANSWER_S = 0.1
+FEWEST_APNS_LANES = 64
+MOST_APNS_LANES = 1000
 #: connections that take many pushes at a time; a few, so that they reach every worker
 WIDE_LANES = 4
 
@@ -29,13 +31,17 @@ MakeLanes = Callable[[Target, Target | None, Audit], Sequence[Lane]]
 
 
 def lanes_of(
-    via: str, topic: str | None, *, ack: bool = False, api_key: str | None = None
+    via: str, topic: str | None, rate: float, *, ack: bool = False, api_key: str | None = None
 ) -> MakeLanes:
-    """What makes the lanes for `--via` apns, apns-h2 or api; only the last knows of `ack`."""
+    """What makes the lanes for `--via` apns, apns-h2 or api; only the last knows of `ack`.
+
+    Enough of them for `rate` pushes in a second.
+    """
 
     def make(server: Target, api: Target | None, audit: Audit) -> Sequence[Lane]:
         if via == "apns":
-            return [ApnsLane(server, audit, topic, api_key=api_key) for _ in range(APNS_LANES)]
+            count = min(max(int(rate * ANSWER_S), FEWEST_APNS_LANES), MOST_APNS_LANES)
+            return [ApnsLane(server, audit, topic, api_key=api_key) for _ in range(count)]
         if via == "apns-h2":
             return [ApnsHttp2Lane(server, audit, topic, api_key=api_key) for _ in range(WIDE_LANES)]
         return api_lanes(api, audit, topic, ack=ack, api_key=api_key)

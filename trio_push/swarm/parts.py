@@ -126,7 +126,9 @@ def _driver(
             share.users, share.tokens, settings.topic, ack=settings.ack, api_key=settings.api_key
         )
     make_lanes = make_lanes or lanes_of(
-        settings.via, settings.topic, ack=settings.ack, api_key=settings.api_key
+        *(settings.via, settings.topic, settings.push_rate),
+        ack=settings.ack,
+        api_key=settings.api_key,
     )
     lanes = make_lanes(target, api, audit)
     return make_driver(settings, share, plan, lanes, settings.push_rate, addressees)
