@@ -112,7 +112,7 @@ class Forwarder:
             if not self._waiting:
                 self._has_work = trio.Event()
             await self._bring(items)
-            await rest(self._shared)
+            await rest(self._shared, self._members)
 
     async def _bring(self, items: list[Item]) -> None:
         for _ in range(MOVES):

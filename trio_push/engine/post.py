@@ -118,7 +118,7 @@ class Post:
                 self._outgoing = outgoing
                 await trio.sleep(RETRY_S)
                 self._has_outgoing.set()
-            await rest(self._shared)
+            await rest(self._shared, self._members)
 
     # -- in
 
@@ -134,7 +134,7 @@ class Post:
             for entry_id, data in entries:
                 after = entry_id
                 self._take_in(entry_id, data)
-            await rest(self._shared)
+            await rest(self._shared, self._members)
 
     def _take_in(self, entry_id: str, data: bytes) -> None:
         is_done = True
@@ -198,7 +198,7 @@ class Post:
                 self._done = done + self._done
                 await trio.sleep(RETRY_S)
                 self._has_done.set()
-            await rest(self._shared)
+            await rest(self._shared, self._members)
 
     # -- the inbox of a node that has died
 

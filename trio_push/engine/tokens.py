@@ -151,7 +151,7 @@ class Tokens:
                 self._give_up()
                 await trio.sleep(RETRY_S)
                 self._has_work.set()
-            await rest(self._shared)
+            await rest(self._shared, self._members)
 
     def _give_up(self) -> None:
         """Devices that wait are let in; they are claimed when what is shared is back."""
