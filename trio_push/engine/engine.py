@@ -103,6 +103,7 @@ class Engine:
         self._has_returned = trio.Event()
         members.on_return = self._return
         journal.on_replaced = lambda n: ledger.take_over(State.COALESCED, n)
+        journal.on_taken = ledger.repeat
         journal.on_moved = self._tell_owners
         tokens.on_claimed = self._tell_older
         self.post.on_message = self._hear
@@ -169,15 +170,17 @@ class Engine:
         Yields what it missed of another node's events, if it says that it comes from there.
         """
         with self.tokens.admitting(token):
-            missed, asked = None, None
+            missed, asked, silent = None, None, None
             if cursor is not None and cursor.epoch in self.members.others:
                 # First, so that what was sent there is out of the rows when they are claimed.
                 asked = cursor.epoch
                 missed = await self._missed(asked, token, cursor.seq)
-            claim = await self.tokens.claim(token)
+                silent = asked if missed is None else None
+            claim = await self.tokens.claim(token, silent)
             if claim is not None and claim.older in self.members.living and claim.older != asked:
-                await self._ask_to_yield(claim.older, token, None)
-                claim = await self.tokens.claim(token)
+                reply = await self._ask_to_yield(claim.older, token, None)
+                silent = claim.older if reply is None else None
+                claim = await self.tokens.claim(token, silent)
             if claim is not None:
                 self.local.adopt(token, claim.rows, cursor)
             yield missed

@@ -6,14 +6,14 @@ While a device is being admitted, what is pushed to it waits here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 import trio
 
 from trio_push.clock import Clock
-from trio_push.engine.contract import Claim, Shared
+from trio_push.engine.contract import NO_ONE, Claim, Shared
 from trio_push.engine.journal import SharedJournal
 from trio_push.engine.members import Members
 from trio_push.engine.pace import rest
@@ -33,10 +33,11 @@ RETRY_S: Final = 1.0
 class _Wish:
     """A claim that somebody waits for."""
 
-    __slots__ = ("claim", "done", "token")
+    __slots__ = ("claim", "done", "silent", "token")
 
-    def __init__(self, token: str) -> None:
+    def __init__(self, token: str, silent: str | None) -> None:
         self.token = token
+        self.silent = silent
         self.done = trio.Event()
         self.claim: Claim | None = None
 
@@ -86,15 +87,17 @@ class Tokens:
             if not admissions:
                 self._end_admission(token, parked)
 
-    async def claim(self, token: str) -> Claim | None:
+    async def claim(self, token: str, silent: str | None = None) -> Claim | None:
         """The token is this node's from now on, whoever had it; to be called while admitting.
+
+        `silent` is who had it and did not answer.
 
         None when what is shared is away: then it is claimed when that is back. An older
         connection of the device here proves nothing: it may have been elsewhere since.
         """
         if self._members.failure is not None:
             return None
-        wish = _Wish(token)
+        wish = _Wish(token, silent)
         self._wishes.append(wish)
         self._has_work.set()
         await wish.done.wait()
@@ -195,7 +198,8 @@ class Tokens:
 
     async def _claim(self, wishes: Sequence[_Wish]) -> None:
         try:
-            claims = await self._ask([wish.token for wish in wishes], renew=False)
+            silent = {wish.token: wish.silent for wish in wishes if wish.silent is not None}
+            claims = await self._ask([wish.token for wish in wishes], silent, renew=False)
             for wish, claim in zip(wishes, claims, strict=True):
                 wish.claim = claim
                 if claim.older is not None:
@@ -219,12 +223,14 @@ class Tokens:
             elif self._local.adopt(token, claim.rows):
                 self._local.deliver(connection)
 
-    async def _ask(self, tokens: Sequence[str], *, renew: bool) -> list[Claim]:
+    async def _ask(
+        self, tokens: Sequence[str], silent: Mapping[str, str] = NO_ONE, *, renew: bool
+    ) -> list[Claim]:
         if not tokens:
             return []
         void, now = self._members.void, self._clock.wall()
         claims = await self._shared.claim(
-            self._members.name, tokens, void=void, renew=renew, now=now
+            self._members.name, tokens, void=void, renew=renew, now=now, silent=silent
         )
         await self._members.judge(c.older for c in claims if c.older is not None)
         if renew and any(c.refused and c.older in self._members.void for c in claims):
