@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from tests.fault.load import CALM_S, agree, loaded, nodes
-from tests.redis import redis_server
+from tests.redis import redis_cluster, redis_server
 from trio_push.engine.members import LEASE_S
 
 pytestmark = pytest.mark.needs("redis-server")
@@ -55,4 +55,14 @@ async def test_a_node_stands_still_past_its_lease() -> None:
             finally:
                 os.kill(both[0].process.pid, signal.SIGCONT)
             await trio.sleep(4 * CALM_S)
+            print(await agree(load, *both), load.account.doubles)
+
+
+async def test_a_primary_of_the_cluster_fails_over() -> None:
+    with redis_cluster(replicas=1) as cluster:
+        url = cluster.url_text
+        async with nodes(url, url) as both, loaded(*both) as load:
+            await trio.sleep(2 * CALM_S)
+            cluster.servers[0].kill()
+            await trio.sleep(10)
             print(await agree(load, *both), load.account.doubles)
