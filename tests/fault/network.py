@@ -30,17 +30,20 @@ class Proxy:
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
-        self.url = "redis://127.0.0.1:%d" % listener.socket.getsockname()[1]
+        self.url = f"redis://127.0.0.1:{listener.socket.getsockname()[1]}"
         task_status.started()
         await trio.serve_listeners(self._forward, [listener])
 
     async def _forward(self, client: trio.SocketStream) -> None:
         with suppress(OSError, trio.BrokenResourceError, trio.ClosedResourceError):
-            async with client, await trio.open_unix_socket(self._socket) as redis:
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._pump, client, redis)
-                    await self._pump(redis, client)
-                    nursery.cancel_scope.cancel()
+            async with (
+                client,
+                await trio.open_unix_socket(self._socket) as redis,
+                trio.open_nursery() as nursery,
+            ):
+                nursery.start_soon(self._pump, client, redis)
+                await self._pump(redis, client)
+                nursery.cancel_scope.cancel()
 
     async def _pump(self, source: trio.SocketStream, sink: trio.SocketStream) -> None:
         with suppress(OSError, trio.BrokenResourceError, trio.ClosedResourceError):

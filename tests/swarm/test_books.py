@@ -179,8 +179,14 @@ def test_what_a_server_brought_twice(delivered: int, twice: int, balanced: bool)
 
 @pytest.mark.parametrize(
     ("accepted", "lost", "arrived", "balanced"),
-    [(11, 1, 0, True), (11, 0, 1, True), (12, 1, 1, True), (12, 2, 2, True), (11, 0, 0, False)]
-    + [(13, 3, 0, False)],
+    [
+        (11, 1, 0, True),
+        (11, 0, 1, True),
+        (12, 1, 1, True),
+        (12, 2, 2, True),
+        (11, 0, 0, False),
+        (13, 3, 0, False),
+    ],
 )
 def test_what_was_under_way_when_a_store_failed(
     accepted: int, lost: int, arrived: int, balanced: bool

@@ -57,7 +57,10 @@ class Post:
         #: messages to be sent, by node
         self._outgoing: defaultdict[str, list[Message]] = defaultdict(list)
         self._has_outgoing = trio.Event()
-        #: entries of the inbox to be taken out of it, and how many pushes each had
+        self._reading = trio.CancelScope()
+        #: entries of the inbox that were read and are still in it
+        self._in_hand: set[str] = set()
+        #: those to be taken out of it, and how many pushes each had
         self._done: dict[str, int] = {}
         self._has_done = trio.Event()
         #: of an inbox and its entries, pushes that were brought on and others, until it is settled
@@ -77,9 +80,20 @@ class Post:
             try:
                 self._nursery.start_soon(self._send_all)
                 self._nursery.start_soon(self._finish_all)
-                await self._receive_all()
+                with self._reading:
+                    await self._receive_all()
+                await trio.sleep_forever()
             finally:
                 self._nursery = None
+
+    async def close(self) -> None:
+        """Read no more, and return when all that was read is out of the inbox.
+
+        What is delivered but still in it would be delivered again, by who takes it over.
+        """
+        self._reading.cancel()
+        while self._in_hand:
+            await trio.sleep(0.01)
 
     # -- out
 
@@ -141,6 +155,7 @@ class Post:
 
     def _take_in(self, entry_id: str, data: bytes) -> None:
         is_done = True
+        self._in_hand.add(entry_id)
         for message in decode(data):
             match message:
                 case Pushes(sender, number, pushes) if number > self._last.get(sender, 0):
@@ -203,6 +218,7 @@ class Post:
                 await trio.sleep(RETRY_S)
                 self._has_done.set()
             else:
+                self._in_hand -= done.keys()
                 self._ledger.repeat(sum(done[each] for each in taken))
             await rest(self._shared)
 

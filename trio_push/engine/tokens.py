@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from trio_push.clock import Clock
+from trio_push.devices.connection import Connection
 from trio_push.engine.contract import NO_ONE, Claim, Shared
 from trio_push.engine.journal import SharedJournal
 from trio_push.engine.members import Members
@@ -66,12 +67,18 @@ class Tokens:
         self._leaving: dict[str, None] = {}
         #: connected tokens to be claimed where nobody else has them, or looked at again
         self._renewing: dict[str, None] = {}
+        #: connected tokens that could not be claimed when their devices came
+        self._unclaimed: set[str] = set()
+        #: tokens that were asked for without an answer: they may be this node's, or become it
+        self._doubtful: set[str] = set()
         self._has_work = trio.Event()
         self._one_at_a_time = trio.Lock()
         #: rounds of what is shared that were begun and done, by number
         self._begun = self._done = 0
         #: told of tokens that came from other nodes, by the node
         self.on_claimed: Callable[[str, str], None] = lambda token, older: None
+        #: told of devices that could not be claimed in time, and of the node that has them, too
+        self.on_contested: Callable[[Connection, str], None] = lambda connection, other: None
 
     # -- devices
 
@@ -95,12 +102,15 @@ class Tokens:
         None when what is shared is away: then it is claimed when that is back. An older
         connection of the device here proves nothing: it may have been elsewhere since.
         """
+        self._unclaimed.add(token)
         if self._members.failure is not None:
             return None
         wish = _Wish(token, silent)
         self._wishes.append(wish)
         self._has_work.set()
         await wish.done.wait()
+        if wish.claim is not None:
+            self._unclaimed.discard(token)
         return wish.claim
 
     def _end_admission(self, token: str, parked: list[Item]) -> None:
@@ -112,6 +122,7 @@ class Tokens:
 
     def left(self, token: str) -> None:
         """The device of a token has gone."""
+        self._unclaimed.discard(token)
         self._leaving[token] = None
         self._has_work.set()
 
@@ -139,6 +150,11 @@ class Tokens:
     def renew_all(self) -> None:
         """What the others know of this node may be wrong: tell them anew."""
         self.renew(connection.token for connection in self._directory.connections())
+
+    def take_doubtful(self) -> list[str]:
+        """Tokens that may be thought to be this node's, as it asked for them, and are not."""
+        doubtful, self._doubtful = self._doubtful, set()
+        return [token for token in doubtful if self._directory.get(token) is None]
 
     # -- what is shared
 
@@ -204,6 +220,9 @@ class Tokens:
                 wish.claim = claim
                 if claim.older is not None:
                     self.on_claimed(wish.token, claim.older)
+        except StoreFailed:
+            self._doubtful.update(wish.token for wish in wishes)
+            raise
         finally:
             # Without a claim, too, a device is let in.
             for wish in wishes:
@@ -218,6 +237,10 @@ class Tokens:
             connection = self._directory.get(token)
             if connection is None:
                 continue
+            if claim.refused and token in self._unclaimed and claim.older is not None:
+                self.on_contested(connection, claim.older)
+                continue
+            self._unclaimed.discard(token)
             if claim.refused:
                 self._local.displace(connection)
             elif self._local.adopt(token, claim.rows):
