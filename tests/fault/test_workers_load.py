@@ -1,4 +1,4 @@
-"""Workers are killed, replaced and stopped under load: whatever got its 200 and may be kept arrives."""
+"""Workers are killed, replaced and stopped under load: what got its 200 and may be kept arrives."""
 
 from __future__ import annotations
 
