@@ -25,11 +25,20 @@ PATIENCE_S = 30
 class RedisServer:
     """One process on a Unix socket, or for a cluster on a port; what it wrote survives it."""
 
-    def __init__(self, folder: Path, *, port: int = 0, options: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        port: int = 0,
+        options: tuple[str, ...] = (),
+        within: tuple[str, ...] = (),
+    ) -> None:
+        """`within`: what the command begins with."""
         self.folder = folder
         self.socket = folder / "r.sock"
         self.port = port
         self._options = options
+        self._within = within
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -46,7 +55,7 @@ class RedisServer:
         where = ("--port", str(self.port), "--unixsocket", str(self.socket))
         files = ("--dir", str(self.folder), "--save", "", "--appendonly", "yes", "--logfile", "log")
         # Not our output: whoever reads that to its end would wait for this process too.
-        command = [program, *where, *files, *self._options]
+        command = [*self._within, program, *where, *files, *self._options]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         deadline = time.monotonic() + PATIENCE_S
         while not self.says("PING", b"+PONG"):
@@ -87,10 +96,12 @@ class RedisServer:
 
 
 @contextmanager
-def redis_server(*options: str, port: int = 0) -> Iterator[RedisServer]:
+def redis_server(
+    *options: str, port: int = 0, within: tuple[str, ...] = ()
+) -> Iterator[RedisServer]:
     # Not under pytest's folder: the path of a Unix socket has at most 107 bytes.
     with tempfile.TemporaryDirectory(prefix="redis-") as folder:
-        server = RedisServer(Path(folder), port=port, options=options)
+        server = RedisServer(Path(folder), port=port, options=options, within=within)
         server.start()
         try:
             yield server

@@ -96,9 +96,21 @@ async def test_an_inbox_keeps_what_is_not_done(shared: Shared) -> None:
     [first, second] = await shared.receive("a", "")
     assert (first[1], second[1]) == (b"1", b"\xff\0")
     assert await shared.receive("a", first[0]) == [second]
-    await shared.done("a", [first[0]])
+    assert not await shared.done("a", [first[0]], inbox="a")
     assert await shared.receive("a", "") == [second]
     assert await shared.receive("a", second[0]) == []
+
+
+async def test_each_message_is_taken_out_by_one(shared: Shared) -> None:
+    for n in range(3):
+        await shared.send({"a": str(n).encode()})
+    first, second, third = [each for each, _ in await shared.receive("a", "")]
+    for _ in range(2):  # whoever had no answer asks again
+        assert not await shared.done("b", [first], inbox="a")
+        assert not await shared.done("a", [second], inbox="a")
+    assert await shared.done("b", [first, second], inbox="a") == [second]
+    assert await shared.done("a", [first, second, third], inbox="a") == [first]
+    assert await shared.receive("a", "") == []
 
 
 async def test_one_takes_over(shared: Shared) -> None:
@@ -213,6 +225,47 @@ async def test_a_journal_learns_that_the_device_has_moved(shared: Shared) -> Non
     written = Written(moved=(("aa", "b"),))
     assert await shared.write("a", [], rows, void={"c"}, now=T0) == written
     assert await shared.rows(["aa"]) == [[rows[0]]]
+
+
+async def test_a_node_that_could_not_be_asked_learns_what_was_taken(shared: Shared) -> None:
+    rows = [row(str(n).encode(), f"a:{n}") for n in range(3)]
+    await claim(shared, "a", "aa")
+    await shared.write("a", [], rows, void=(), now=T0)
+    assert await claim(shared, "b", "aa", void={"a"}) == [Claim(rows=tuple(rows))]
+    drop = Drop("aa", rows[0].field, "a:0")
+    for _ in range(2):
+        written = await shared.write("a", [drop], [rows[1]], void=(), now=T0)
+        assert (set(written.taken), written.moved) == ({"a:0", "a:1"}, (("aa", "b"),))
+    # what it is given again is its own
+    await shared.claim("a", ["aa"], void=(), renew=False, now=T0, silent={"aa": "b"})
+    written = await shared.write("a", [Drop("aa", rows[1].field, "a:1")], [], void=(), now=T0)
+    assert written == Written()
+    drop = Drop("aa", rows[2].field, "a:2")
+    assert (await shared.write("b", [drop], [], void=(), now=T0)).taken == ("a:2",)
+
+
+@pytest.mark.parametrize("how", ["expired", "taken", "unregistered", "replaced"])
+async def test_a_node_that_could_not_be_asked_learns_what_has_ended(
+    shared: Shared, how: str
+) -> None:
+    held = row(b"x", newest_wins=True, ttl_s=5)
+    await claim(shared, "a", "aa")
+    await shared.write("a", [], [held], void=(), now=T0)
+    match how:
+        case "expired":
+            assert await sweep(shared, now=T0 + 10, void={"a"}) == Swept(expired=1)
+        case "taken":
+            assert await shared.take("x", None, void={"a"}) == Taken(1)
+        case "unregistered":
+            assert await shared.unregister("aa", 5, void={"a"}) == Taken(1)
+        case "replaced":
+            newer = held._replace(uid="b:1")
+            [stored] = await shared.store(
+                "b", [newer], void={"a"}, per_token=5, force=False, now=T0
+            )
+            assert stored == Stored(State.STORED, replaced=True)
+    written = await shared.write("a", [Drop("aa", held.field, held.uid)], [], void=(), now=T0)
+    assert written.taken == (held.uid,)
 
 
 async def test_due_without_an_owner(shared: Shared) -> None:

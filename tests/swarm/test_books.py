@@ -166,6 +166,43 @@ def test_not_balanced(now: Reading, audit: Audit, lost: int, reasons: list[str])
     assert (books.balanced, books.lost, list(books.reasons)) == (False, lost, reasons)
 
 
+@pytest.mark.parametrize(
+    ("delivered", "twice", "balanced"), [(10, 2, True), (12, 2, True), (13, 2, False)]
+)
+def test_what_a_server_brought_twice(delivered: int, twice: int, balanced: bool) -> None:
+    """A node died, and another did again what the first may have done."""
+    audit = audited(10, 10)
+    for n in range(twice):
+        audit.receive(0, Stamp(0, n + 1, 0.0), 0.0)
+    assert reconcile(BEFORE, after(10, delivered), audit, 10).balanced is balanced
+
+
+@pytest.mark.parametrize(
+    ("accepted", "lost", "arrived", "balanced"),
+    [
+        (11, 1, 0, True),
+        (11, 0, 1, True),
+        (12, 1, 1, True),
+        (12, 2, 2, True),
+        (11, 0, 0, False),
+        (13, 3, 0, False),
+    ],
+)
+def test_what_was_under_way_when_a_store_failed(
+    accepted: int, lost: int, arrived: int, balanced: bool
+) -> None:
+    """Two pushes were refused; the server had begun with them, and some of them arrived."""
+    audit = audited(10, 10)
+    refused = [audit.plan(0) for _ in range(2)]
+    for n in refused:
+        audit.refuse(0, n, "ServiceUnavailable")
+    for n in refused[:arrived]:
+        audit.receive(0, Stamp(0, n, 0.0), 0.0)
+    received = audit.deliveries.received
+    books = reconcile(BEFORE, after(accepted, received, lost=lost), audit, received)
+    assert books.balanced is balanced
+
+
 def test_misdelivered_pushes_unbalance() -> None:
     audit = audited(10, 10)
     audit.receive(0, Stamp(5, 1, 0.0), 0.0)

@@ -10,8 +10,8 @@ from typing import Any
 
 import trio
 
-from tests.fault.process import Serve, serve
-from tests.serving import PATIENCE_S, Peer
+from tests.fault.process import PATIENCE_S, Serve, serve
+from tests.serving import Peer
 
 
 class Crew(Serve):

@@ -55,7 +55,7 @@ def test_a_ledger_counts_in_it(board: Scoreboard) -> None:
     row = board.rows[2]
     ledger = counted(row)
     assert list(row.counts) == [n + (3 if n == State.STORED + 1 else 0) for n in NUMBERS]
-    assert list(row.origins) == [0, 3]
+    assert list(row.origins) == [0, 3, 0]
     ledger.move(State.STORED, State.EXPIRED)
     assert row.counts[State.EXPIRED] == State.EXPIRED + 2
     assert ledger.snapshot({state: row.counts[state] for state in State})["balanced"]

@@ -333,7 +333,7 @@ class NodesList(msgspec.Struct, frozen=True):
 
 
 class Books(msgspec.Struct, frozen=True, kw_only=True):
-    """Where every push is or how it ended: accepted + restored + taken_over = ended + open."""
+    """Where every push is or how it ended: what came in is what ended and is open."""
 
     node: Annotated[str, Meta(description="Names the node, or all workers together.")]
     epoch: Annotated[str, Meta(description="Names the store's lifetime: part of event ids.")]
@@ -341,6 +341,7 @@ class Books(msgspec.Struct, frozen=True, kw_only=True):
     accepted: int
     restored: Annotated[int, Meta(description="Taken over from a durable store at the start.")]
     taken_over: Annotated[int, Meta(description="Handed over by other nodes.")]
+    repeated: Annotated[int, Meta(description="Ended here, and by another node, too.")]
     open: dict[str, int]
     ended: dict[str, int]
     dropped: Annotated[dict[str, int], Meta(description="Those dropped, by reason.")]

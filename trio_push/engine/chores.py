@@ -108,11 +108,12 @@ class Chores:
     async def _bury_all(self) -> None:
         while True:
             await trio.sleep(1)
-            for dead in sorted(self._members.dead):
-                try:
+            try:
+                await self._post.settle_inherited()
+                for dead in sorted(self._members.dead):
                     await self._bury(dead)
-                except StoreFailed as failed:
-                    self._members.failed(failed)
+            except StoreFailed as failed:
+                self._members.failed(failed)
 
     async def _bury(self, dead: str) -> None:
         if not await self._shared.take_over(self._members.name, dead, HOLD_S):

@@ -13,13 +13,17 @@ only the rows exist. A node is `void` once its lease has lapsed, and so is its o
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from types import MappingProxyType
+from typing import Final, NamedTuple, Protocol
 
 from trio_push.push import Push, State
 
 #: seconds after which the owner of a token is told again of a push that has come due for it
 NOTE_AGAIN_S = 5.0
 
+
+#: none of the nodes was asked in vain
+NO_ONE: Final[Mapping[str, str]] = MappingProxyType({})
 
 #: number of a row that has not been sent
 NOT_YET = "-"
@@ -99,6 +103,8 @@ class Written(NamedTuple):
     replaced: int = 0
     #: tokens of rows that another living node owns by now, and that node
     moved: Sequence[tuple[str, str]] = ()
+    #: uids of rows that another node took over when this one could not be asked for them
+    taken: Collection[str] = ()
 
 
 class Swept(NamedTuple):
@@ -144,8 +150,11 @@ class Shared(Protocol):
         With `wait`, waits a while when there are none.
         """
 
-    async def done(self, node: str, ids: Sequence[str]) -> None:
-        """Take messages out of an inbox: what they carry is in good hands."""
+    async def done(self, node: str, ids: Sequence[str], *, inbox: str) -> Collection[str]:
+        """Take messages out of an inbox: what they carry is in good hands. Idempotent.
+
+        Returns those that another node had taken out: one of the two is to account for each.
+        """
 
     async def take_over(self, node: str, dead: str, hold_s: float) -> bool:
         """Whether this node is the one to empty the inbox of a dead one, for `hold_s`."""
@@ -156,9 +165,20 @@ class Shared(Protocol):
     # -- tokens
 
     async def claim(
-        self, node: str, tokens: Sequence[str], *, void: Collection[str], renew: bool, now: float
+        self,
+        node: str,
+        tokens: Sequence[str],
+        *,
+        void: Collection[str],
+        renew: bool,
+        now: float,
+        silent: Mapping[str, str] = NO_ONE,
     ) -> list[Claim]:
-        """The node owns the tokens from now on. `renew` only where no living node does."""
+        """The node owns the tokens from now on. `renew` only where no living node does.
+
+        An owner that is void, or `silent` when it was asked for a token, learns from `write`
+        which rows were taken from it.
+        """
 
     async def let_go(self, node: str, tokens: Sequence[str]) -> None:
         """The node owns the tokens no more, where it still did."""

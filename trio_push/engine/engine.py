@@ -34,6 +34,7 @@ from trio_push.engine.messages import (
     Ack,
     Acknowledged,
     Broadcast,
+    ConnectedAt,
     Counts,
     Due,
     Expect,
@@ -103,8 +104,10 @@ class Engine:
         self._has_returned = trio.Event()
         members.on_return = self._return
         journal.on_replaced = lambda n: ledger.take_over(State.COALESCED, n)
+        journal.on_taken = ledger.repeat
         journal.on_moved = self._tell_owners
         tokens.on_claimed = self._tell_older
+        tokens.on_contested = self._contest
         self.post.on_message = self._hear
         self.post.answer = self._answer
         self._nursery: trio.Nursery | None = None
@@ -131,6 +134,7 @@ class Engine:
         """The node ends: what it has is free for the others at once."""
         with trio.move_on_after(LEAVE_S, shield=True):
             try:
+                await self.post.close()
                 await self.tokens.settle()
                 await self.shared.leave(self.members.name)
             except StoreFailed as failed:
@@ -153,6 +157,10 @@ class Engine:
             await trio.sleep(3 * BEAT_S)
             # Until they saw it, the others may have stored what is for devices here.
             self.tokens.renew_all()
+            # What was asked for in vain may have been done late: whoever has them, look again.
+            if doubtful := self.tokens.take_doubtful():
+                for node in self.members.others:
+                    self.post.tell(node, Due(doubtful))
 
     async def _learn_unregistered(self) -> None:
         try:
@@ -169,15 +177,17 @@ class Engine:
         Yields what it missed of another node's events, if it says that it comes from there.
         """
         with self.tokens.admitting(token):
-            missed, asked = None, None
+            missed, asked, silent = None, None, None
             if cursor is not None and cursor.epoch in self.members.others:
                 # First, so that what was sent there is out of the rows when they are claimed.
                 asked = cursor.epoch
                 missed = await self._missed(asked, token, cursor.seq)
-            claim = await self.tokens.claim(token)
+                silent = asked if missed is None else None
+            claim = await self.tokens.claim(token, silent)
             if claim is not None and claim.older in self.members.living and claim.older != asked:
-                await self._ask_to_yield(claim.older, token, None)
-                claim = await self.tokens.claim(token)
+                reply = await self._ask_to_yield(claim.older, token, None)
+                silent = claim.older if reply is None else None
+                claim = await self.tokens.claim(token, silent)
             if claim is not None:
                 self.local.adopt(token, claim.rows, cursor)
             yield missed
@@ -206,6 +216,22 @@ class Engine:
         async with self.admitting(connection.token, None):
             if self._directory.get(connection.token) is connection:
                 self.local.deliver(connection)
+
+    def _contest(self, connection: Connection, other: str) -> None:
+        """A device that connected while nobody could be told is at another node, too."""
+        if self._nursery is not None:
+            self._nursery.start_soon(self._settle_contest, connection, other)
+
+    async def _settle_contest(self, connection: Connection, other: str) -> None:
+        """The newest connection wins, by the clocks of the nodes."""
+        reply = await self.post.ask(other, ConnectedAt(connection.token))
+        theirs = reply.counts.get(0, 0) if isinstance(reply, Counts) else None
+        if self._directory.get(connection.token) is not connection:
+            return
+        if theirs is not None and theirs < int(connection.connected_at * 1000):
+            await self._admit_late(connection, None)
+        else:
+            self.local.displace(connection)
 
     def resume(self, connection: Connection, cursor: Cursor, *, before: int) -> bool:
         """A device that is here says that it has been at another node: False if that is gone.
@@ -302,6 +328,9 @@ class Engine:
                 if self._clock.wall() > asked_at + ANSWER_S:
                     return None
                 return await self._yield(token, seq)
+            case ConnectedAt(token):
+                connection = self._directory.get(token)
+                return Counts({0: int(connection.connected_at * 1000) if connection else 0})
             case Recall(push_id):
                 return Counts({0: self._router.recall(push_id)})
             case Ack(token, push_id):

@@ -7,7 +7,7 @@ devices. Made with the engine, run by the router.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -53,6 +53,10 @@ class SharedJournal:
         self.run = self._commits.run
         #: told of tokens that another node owns by now, for whom there are rows
         self.on_moved: Callable[[Sequence[tuple[str, str]]], None] = lambda moved: None
+        #: rows that another node took over before this one could write what it did with them
+        self._taken: set[str] = set()
+        #: told how many of them there are more by now
+        self.on_taken: Callable[[int], None] = lambda taken: None
         #: told how many delayed pushes newer ones have replaced
         self.on_replaced: Callable[[int], None] = lambda replaced: None
 
@@ -130,6 +134,7 @@ class SharedJournal:
     def _know(self, seq: int, token: str, row: HeldRow) -> None:
         self._kept[seq, token] = row.uid, row.field
         self._uids.add((token, row.uid))
+        self._taken.discard(row.uid)
 
     def _record(self, token: str, uid: str, change: Drop | HeldRow, field: str = "") -> None:
         self._commits.record().rows[token, uid, field] = change
@@ -147,5 +152,12 @@ class SharedJournal:
         # A row that goes may still be in the answer to a claim: it is known for one batch more.
         self._uids -= self._ended
         self._ended = {(drop.token, drop.uid) for drop in drops}
+        self._note_taken(written.taken)
         self.on_replaced(written.replaced)
         self.on_moved(written.moved)
+
+    def _note_taken(self, uids: Collection[str]) -> None:
+        """Each once, however often it is written: it is as if it were another's from then on."""
+        more = set(uids) - self._taken
+        self._taken |= more
+        self.on_taken(len(more))

@@ -14,6 +14,7 @@ import trio
 
 from trio_push.engine.contract import (
     ANY_DELAYED,
+    NO_ONE,
     NOTE_AGAIN_S,
     Beat,
     Claim,
@@ -44,6 +45,9 @@ class MemoryShared:
         self._arrived: defaultdict[str, trio.Event] = defaultdict(trio.Event)
         self._sent = 0
         self._takers: dict[str, tuple[str, float]] = {}
+        #: who took a message out of another's inbox, and rows that were taken from a node
+        self._took_out: dict[tuple[str, str], str] = {}
+        self._taken: defaultdict[str, set[str]] = defaultdict(set)
         self._owners: dict[str, str] = {}
         self._rows: defaultdict[str, dict[str, HeldRow]] = defaultdict(dict)
         #: when a row is to be looked at
@@ -87,10 +91,12 @@ class MemoryShared:
                 await self._arrived[node].wait()
         return [(str(n), data) for n, data in self._inboxes[node].items() if n > last]
 
-    async def done(self, node: str, ids: Sequence[str]) -> None:
+    async def done(self, node: str, ids: Sequence[str], *, inbox: str) -> Collection[str]:
         await self._reach()
         for each in ids:
-            self._inboxes[node].pop(int(each), None)
+            if self._inboxes[inbox].pop(int(each), None) is not None:
+                self._took_out[inbox, each] = node
+        return [each for each in ids if self._took_out.get((inbox, each), inbox) != node]
 
     async def take_over(self, node: str, dead: str, hold_s: float) -> bool:
         await self._reach()
@@ -109,21 +115,42 @@ class MemoryShared:
     # -- tokens
 
     async def claim(
-        self, node: str, tokens: Sequence[str], *, void: Collection[str], renew: bool, now: float
+        self,
+        node: str,
+        tokens: Sequence[str],
+        *,
+        void: Collection[str],
+        renew: bool,
+        now: float,
+        silent: Mapping[str, str] = NO_ONE,
     ) -> list[Claim]:
         await self._reach()
-        return [self._claim(node, token, void, renew, now) for token in tokens]
+        return [
+            self._claim(node, token, silent.get(token), void, renew=renew, now=now)
+            for token in tokens
+        ]
 
     def _claim(
-        self, node: str, token: str, void: Collection[str], renew: bool, now: float
+        self,
+        node: str,
+        token: str,
+        silent: str | None,
+        void: Collection[str],
+        *,
+        renew: bool,
+        now: float,
     ) -> Claim:
         older = self._living_owner(token, {node, *void})
         if older is not None and renew:
             return Claim(older, refused=True)
-        self._owners[token] = node
         rows = [row for row in self._rows[token].values() if row.state is not State.DELAYED]
         for row in rows:
+            self._take_from_void(row, {*void} - {node})
+            if silent is not None:
+                self._taken[silent].add(row.uid)
+            self._taken[node].discard(row.uid)
             self._at[token, row.field] = row.push.expires_at if row.push.storable else now + 60
+        self._owners[token] = node
         return Claim(older, rows=tuple(sorted(rows, key=lambda row: row.order)))
 
     async def let_go(self, node: str, tokens: Sequence[str]) -> None:
@@ -140,6 +167,12 @@ class MemoryShared:
         owner = self._owners.get(token)
         return None if owner in void else owner
 
+    def _take_from_void(self, row: HeldRow, void: Collection[str]) -> None:
+        """A node that cannot be asked may still have the row in its memory: it is to learn."""
+        owner = self._owners.get(row.push.token)
+        if owner is not None and owner in void and row.state is not State.DELAYED:
+            self._taken[owner].add(row.uid)
+
     # -- rows
 
     async def store(
@@ -153,9 +186,11 @@ class MemoryShared:
         now: float,
     ) -> list[Stored]:
         await self._reach()
-        return [self._store(row, void, per_token, force=force) for row in rows]
+        return [self._store(node, row, void, per_token, force=force) for row in rows]
 
-    def _store(self, row: HeldRow, void: Collection[str], per_token: int, *, force: bool) -> Stored:
+    def _store(
+        self, node: str, row: HeldRow, void: Collection[str], per_token: int, *, force: bool
+    ) -> Stored:
         owner = self._living_owner(row.push.token, void)
         if owner is not None and not force:
             return Stored(None, owner)
@@ -164,8 +199,11 @@ class MemoryShared:
         old = self._rows[row.push.token].get(row.field)
         if old is None and len(self._rows[row.push.token]) >= per_token:
             return Stored(State.DROPPED_MAILBOX_FULL)
+        is_other = old is not None and old.uid != row.uid
+        if old is not None and is_other:
+            self._take_from_void(old, {*void} - {node})
         self._put(row, row.push.expires_at)
-        return Stored(row.state, replaced=old is not None and old.uid != row.uid)
+        return Stored(row.state, replaced=is_other)
 
     def _put(self, row: HeldRow, at: float) -> None:
         self._rows[row.push.token][row.field] = row
@@ -187,6 +225,7 @@ class MemoryShared:
     ) -> Written:
         await self._reach()
         replaced = 0
+        taken = self._taken[node] & {*(drop.uid for drop in drops), *(row.uid for row in rows)}
         for token, field, uid in drops:
             found = self._rows[token].get(field)
             if found is None:
@@ -203,6 +242,7 @@ class MemoryShared:
         return Written(
             replaced,
             tuple((token, o) for token, o in moved.items() if o is not None and o != node),
+            tuple(taken),
         )
 
     async def sweep(
@@ -217,9 +257,11 @@ class MemoryShared:
             row, owner = self._rows[token][field], self._living_owner(token, void)
             is_delayed = row.state is State.DELAYED
             if row.push.expired(now):
+                self._take_from_void(row, void)
                 self._drop(row)
                 expired += is_delayed or owner is None
             elif owner is None and not row.push.storable:
+                self._take_from_void(row, void)
                 self._drop(row)
                 discarded += 1
             else:
@@ -249,6 +291,7 @@ class MemoryShared:
         for row in rows:
             owner = self._living_owner(row.push.token, void)
             if owner is None or row.state is State.DELAYED:
+                self._take_from_void(row, void)
                 self._drop(row)
             else:
                 owners.add(owner)
@@ -266,6 +309,7 @@ class MemoryShared:
         owner, rows = self._living_owner(token, void), list(self._rows[token].values())
         taken = [row for row in rows if owner is None or row.state is State.DELAYED]
         for row in rows:
+            self._take_from_void(row, void)
             self._drop(row)
         return Taken(len(taken), frozenset() if owner is None else frozenset({owner}))
 

@@ -75,6 +75,12 @@ class Yield(msgspec.Struct, tag="yield", frozen=True):
     seq: int | None = None
 
 
+class ConnectedAt(msgspec.Struct, tag="connected_at", frozen=True):
+    """Since when have you a device? Answered by epoch milliseconds, 0 when you have it not."""
+
+    token: str
+
+
 class Recall(msgspec.Struct, tag="recall", frozen=True):
     """Take back the pushes with this id that you hold. Answered by a number."""
 
@@ -94,7 +100,7 @@ class Broadcast(msgspec.Struct, tag="broadcast", frozen=True):
     push: Push
 
 
-Question: TypeAlias = Yield | Recall | Ack | Broadcast
+Question: TypeAlias = Yield | ConnectedAt | Recall | Ack | Broadcast
 
 
 class Ask(msgspec.Struct, tag="ask", frozen=True):

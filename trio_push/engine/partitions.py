@@ -39,9 +39,13 @@ class Keys:
         """A table in the partition of a token, or of a user."""
         return f"{self.base(self.partition_of(token))}:{name}"
 
+    def node(self, node: str) -> str:
+        """What the keys of a node begin with."""
+        return f"{self._prefix}:{{{node}}}"
+
     def inbox(self, node: str) -> str:
-        return f"{self._prefix}:{{{node}}}:inbox"
+        return f"{self.node(node)}:inbox"
 
     def taker(self, node: str) -> str:
         """Who empties the inbox of a dead node."""
-        return f"{self._prefix}:{{{node}}}:taker"
+        return f"{self.node(node)}:taker"

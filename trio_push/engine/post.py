@@ -57,9 +57,15 @@ class Post:
         #: messages to be sent, by node
         self._outgoing: defaultdict[str, list[Message]] = defaultdict(list)
         self._has_outgoing = trio.Event()
-        #: entries of the inbox to be taken out of it
-        self._done: list[str] = []
+        self._reading = trio.CancelScope()
+        #: entries of the inbox that were read and are still in it
+        self._in_hand: set[str] = set()
+        #: those to be taken out of it, and how many pushes each had
+        self._done: dict[str, int] = {}
         self._has_done = trio.Event()
+        #: of an inbox and its entries, pushes that were brought on and others, until it is settled
+        #: who accounts for them
+        self._inherited: dict[tuple[str, str], tuple[int, int]] = {}
         #: the last message with pushes from each node
         self._last: dict[str, int] = {}
         self._asked = 0
@@ -74,9 +80,20 @@ class Post:
             try:
                 self._nursery.start_soon(self._send_all)
                 self._nursery.start_soon(self._finish_all)
-                await self._receive_all()
+                with self._reading:
+                    await self._receive_all()
+                await trio.sleep_forever()
             finally:
                 self._nursery = None
+
+    async def close(self) -> None:
+        """Read no more, and return when all that was read is out of the inbox.
+
+        What is delivered but still in it would be delivered again, by who takes it over.
+        """
+        self._reading.cancel()
+        while self._in_hand:
+            await trio.sleep(0.01)
 
     # -- out
 
@@ -138,11 +155,12 @@ class Post:
 
     def _take_in(self, entry_id: str, data: bytes) -> None:
         is_done = True
+        self._in_hand.add(entry_id)
         for message in decode(data):
             match message:
                 case Pushes(sender, number, pushes) if number > self._last.get(sender, 0):
                     self._last[sender] = number
-                    self._place(pushes, partial(self._finish, entry_id))
+                    self._place(pushes, partial(self._finish, entry_id, len(pushes)))
                     is_done = False
                 case Pushes():
                     pass  # sent twice, because the first time was not answered
@@ -182,28 +200,33 @@ class Post:
         await trio.sleep(RETRY_S)
         self._place(pushes, finish)
 
-    def _finish(self, entry_id: str) -> None:
-        self._done.append(entry_id)
+    def _finish(self, entry_id: str, pushes: int = 0) -> None:
+        self._done[entry_id] = pushes
         self._has_done.set()
 
     async def _finish_all(self) -> None:
         while True:
             await self._has_done.wait()
             self._has_done = trio.Event()
-            done, self._done = self._done, []
+            done, self._done = self._done, {}
+            me = self._members.name
             try:
-                await self._shared.done(self._members.name, done)
+                taken = await self._shared.done(me, list(done), inbox=me)
             except StoreFailed as failed:
                 self._members.failed(failed)
-                self._done = done + self._done
+                self._done = done | self._done
                 await trio.sleep(RETRY_S)
                 self._has_done.set()
+            else:
+                self._in_hand -= done.keys()
+                self._ledger.repeat(sum(done[each] for each in taken))
             await rest(self._shared, self._members)
 
     # -- the inbox of a node that has died
 
     async def take_over(self, dead: str) -> None:
         """Route what is left in its inbox, as far as it may be. Raises StoreFailed."""
+        await self.settle_inherited()
         after = ""
         while entries := await self._shared.receive(dead, after, wait=False):
             for entry_id, data in entries:
@@ -220,10 +243,23 @@ class Post:
 
     async def _inherit(self, dead: str, entry_id: str, pushes: list[Push]) -> None:
         kept = [push for push in pushes if push.storable]
-        # At most once: the dead may have delivered it.
-        self._ledger.take_over(State.DROPPED_NODE_DIED, len(pushes) - len(kept))
         if kept:
             placed = trio.Event()
             self._place(kept, placed.set)
             await placed.wait()
-        await self._shared.done(dead, [entry_id])
+        self._inherited[dead, entry_id] = len(kept), len(pushes) - len(kept)
+        await self.settle_inherited()
+
+    async def settle_inherited(self) -> None:
+        """Who accounts for what was inherited? Whoever took it out of the inbox: us, or the dead.
+
+        Raises StoreFailed; to be called again then.
+        """
+        for (dead, entry_id), (kept, others) in list(self._inherited.items()):
+            taken = await self._shared.done(self._members.name, [entry_id], inbox=dead)
+            del self._inherited[dead, entry_id]
+            if taken:  # it was not dead
+                self._ledger.repeat(kept)
+            else:
+                # At most once: the dead may have delivered it.
+                self._ledger.take_over(State.DROPPED_NODE_DIED, others)

@@ -18,6 +18,7 @@ from coredis.tokens import PureToken
 from trio_push.engine import scripts
 from trio_push.engine.client import REDIS_ERRORS, Client, Link
 from trio_push.engine.contract import (
+    NO_ONE,
     NOTE_AGAIN_S,
     Beat,
     Claim,
@@ -152,9 +153,10 @@ class RedisShared:
         entries: Any = next(iter(found.values()), ()) if found else ()  # Any: of bytes or text
         return [(each.identifier.decode(), each.field_values[b"m"]) for each in entries]
 
-    async def done(self, node: str, ids: Sequence[str]) -> None:
-        if ids:
-            await self._run([lambda p: p.xdel(self._keys.inbox(node), list(ids))])
+    async def done(self, node: str, ids: Sequence[str], *, inbox: str) -> Collection[str]:
+        done = _evalsha(scripts.DONE, self._keys.node(inbox), (node, inbox, *ids))
+        [missed] = await self._run([done])
+        return names_of(missed)
 
     async def take_over(self, node: str, dead: str, hold_s: float) -> bool:
         key = self._keys.taker(dead)
@@ -177,10 +179,19 @@ class RedisShared:
     # -- tokens
 
     async def claim(
-        self, node: str, tokens: Sequence[str], *, void: Collection[str], renew: bool, now: float
+        self,
+        node: str,
+        tokens: Sequence[str],
+        *,
+        void: Collection[str],
+        renew: bool,
+        now: float,
+        silent: Mapping[str, str] = NO_ONE,
     ) -> list[Claim]:
         head = (*head_args(node, now, void), int(renew))
-        found = await self._each(scripts.CLAIM, tokens, str, lambda token: (token,), head)
+        found = await self._each(
+            scripts.CLAIM, tokens, str, lambda token: (token, silent.get(token, "")), head
+        )
         return [
             Claim(
                 older.decode() or None,
@@ -243,11 +254,12 @@ class RedisShared:
             for n in {*dropped, *put}
         }
         answers = await self._run_scripts(scripts.WRITE, args, head_args(node, now, void))
-        replaced, moved = 0, list[tuple[str, str]]()
-        for count, *names in answers.values():
+        replaced, moved, taken = 0, list[tuple[str, str]](), list[str]()
+        for count, uids, *names in answers.values():
             replaced += count
+            taken += names_of(uids)
             moved += pairs_of(names_of(names))
-        return Written(replaced, tuple(moved))
+        return Written(replaced, tuple(moved), tuple(taken))
 
     async def sweep(
         self, partitions: Sequence[int], *, void: Collection[str], now: float, limit: int

@@ -8,6 +8,7 @@ KEYS[1] is the base of a partition. Its keys are made from it by the prelude:
     :ids          zset  "id NUL token place", to find rows by the id of the push
     :gone         hash  token → since when it is unregistered
     :user         hash  token → user          :devices:USER  zset  token by time of coming
+    :taken:NODE   set   rows that others took over from a node that could not be asked for them
 
 A row is a line "uid state expires number id" and, after the line break, the push in msgpack.
 """
@@ -71,6 +72,19 @@ local function other_owner(token)
     return false
 end
 
+-- a node that cannot be asked may still have a row in its memory: it is to learn who has it
+local function take_from(node, uid)
+    local taken = base .. ':taken:' .. node
+    redis.call('SADD', taken, uid)
+    redis.call('EXPIRE', taken, 3600)
+end
+
+local function take_from_void(token, uid, state)
+    if state == DELAYED then return end
+    local owner = redis.call('HGET', own, token)
+    if owner and owner ~= me and void[owner] then take_from(owner, uid) end
+end
+
 local function living_owner(token)
     local owner = redis.call('HGET', own, token)
     return owner and not void[owner] and owner or false
@@ -106,26 +120,53 @@ return found
     prelude="",
 )
 
-#: (renew, tokens…) → for each {older, refused, {row, row, …}}
+#: KEYS[1] is the base of a node; (who takes out, whose inbox it is, ids…) → {id, …} of those
+#: that another has taken out. Of what was taken out of another's inbox it is kept who did it.
+DONE: Final = _script(
+    """
+local inbox, taken = KEYS[1] .. ':inbox', KEYS[1] .. ':taken'
+local me, owner = ARGV[1], ARGV[2]
+local missed = {}
+for i = 3, #ARGV do
+    local id = ARGV[i]
+    if redis.call('XDEL', inbox, id) == 1 then
+        if me ~= owner then
+            redis.call('HSET', taken, id, me)
+            redis.call('EXPIRE', taken, 3600)
+        end
+    elseif (redis.call('HGET', taken, id) or owner) ~= me then
+        missed[#missed + 1] = id
+    end
+end
+return missed
+""",
+    prelude="",
+)
+
+#: (renew, and for each token: token, node that was asked for it in vain or '') → for each
+#: {older, refused, {row, row, …}}
 CLAIM: Final = _script("""
 local renew = arg() == '1'
 local found = {}
 while next_arg < #ARGV do
-    local token = arg()
+    local token, silent = arg(), arg()
     local older = other_owner(token)
     if older and renew then
         found[#found + 1] = {older, 1, {}}
     else
-        redis.call('HSET', own, token, me)
         local rows, all = {}, redis.call('HGETALL', rows_of(token))
         for i = 1, #all, 2 do
-            local _, state, expires = read(all[i + 1])
+            local uid, state, expires = read(all[i + 1])
             if state ~= DELAYED then
+                take_from_void(token, uid, state)
+                if silent ~= '' then take_from(silent, uid) end
+                redis.call('SREM', base .. ':taken:' .. me, uid)
                 rows[#rows + 1] = all[i + 1]
                 local at = tonumber(expires) > 0 and expires or now + 60
                 redis.call('ZADD', time, at, token .. ' ' .. all[i])
             end
         end
+        redis.call('HSET', own, token, me)
         found[#found + 1] = {older or '', 0, rows}
     end
 end
@@ -158,8 +199,10 @@ while next_arg < #ARGV do
         if not old and redis.call('HLEN', rows_of(token)) >= per_token then
             found[#found + 1] = '3'
         else
+            local is_other = old and read(old) ~= read(row)
+            if is_other then take_from_void(token, read(old)) end
             put(token, place, row, old, at)
-            found[#found + 1] = old and read(old) ~= read(row) and '2' or '1'
+            found[#found + 1] = is_other and '2' or '1'
         end
     end
 end
@@ -167,11 +210,17 @@ return found
 """)
 
 #: (n, and for each of n drops: token, place, uid; then for each row: token, place, row, time)
-#: → {replaced, and for each row of a token that another node owns: token, owner}
+#: → {replaced, {uid, …} of those taken over, and for each row of a token that another node
+#: owns: token, owner}
 WRITE: Final = _script("""
-local replaced = 0
+local replaced, lost, taken = 0, {}, base .. ':taken:' .. me
+local is_any_taken = redis.call('EXISTS', taken) == 1
+local function check(uid)
+    if is_any_taken and redis.call('SISMEMBER', taken, uid) == 1 then lost[#lost + 1] = uid end
+end
 for _ = 1, tonumber(arg()) do
     local token, place, uid = arg(), arg(), arg()
+    check(uid)
     local row = redis.call('HGET', rows_of(token), place)
     if row then
         local found, state, _, _, id = read(row)
@@ -183,7 +232,7 @@ for _ = 1, tonumber(arg()) do
         end
     end
 end
-local moved = {0}
+local moved = {replaced, lost}
 while next_arg < #ARGV do
     local token, place, row, at = arg(), arg(), arg(), arg()
     local old = redis.call('HGET', rows_of(token), place)
@@ -191,6 +240,7 @@ while next_arg < #ARGV do
         local _, state = read(old)
         if state == DELAYED then replaced = replaced + 1 end
     end
+    check((read(row)))
     put(token, place, row, old, at)
     local owner = other_owner(token)
     if owner then
@@ -216,6 +266,7 @@ for _, member in ipairs(members) do
         local uid, state, expires, number, id = read(row)
         local owner, at = living_owner(token), tonumber(expires)
         if at > 0 and at <= now then
+            take_from_void(token, uid, state)
             drop(token, place, id)
             if state == DELAYED or not owner then expired = expired + 1 end
         elseif owner then
@@ -228,6 +279,7 @@ for _, member in ipairs(members) do
             found[#found + 1] = token
             found[#found + 1] = owner
         elseif at == 0 then
+            take_from_void(token, uid, state)
             drop(token, place, id)
             discarded = discarded + 1
         else
@@ -253,10 +305,11 @@ for _, member in ipairs(members) do
     local token, place = string.match(string.sub(member, #id + 2), '^(%S+) (.*)$')
     if only == '' or only == token then
         local owner = living_owner(token)
-        local _, state = read(redis.call('HGET', rows_of(token), place))
+        local uid, state = read(redis.call('HGET', rows_of(token), place))
         if state ~= DELAYED and owner then
             found[#found + 1] = owner
         else
+            take_from_void(token, uid, state)
             drop(token, place, id)
             count = count + 1
         end
@@ -273,8 +326,9 @@ redis.call('HSETNX', base .. ':gone', token, at)
 local owner, count = living_owner(token), 0
 local all = redis.call('HGETALL', rows_of(token))
 for i = 1, #all, 2 do
-    local _, state, _, _, id = read(all[i + 1])
+    local uid, state, _, _, id = read(all[i + 1])
     if state == DELAYED or not owner then count = count + 1 end
+    take_from_void(token, uid, state)
     drop(token, all[i], id)
 end
 return owner and {count, owner} or {count}

@@ -6,14 +6,15 @@ While a device is being admitted, what is pushed to it waits here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 import trio
 
 from trio_push.clock import Clock
-from trio_push.engine.contract import Claim, Shared
+from trio_push.devices.connection import Connection
+from trio_push.engine.contract import NO_ONE, Claim, Shared
 from trio_push.engine.journal import SharedJournal
 from trio_push.engine.members import Members
 from trio_push.engine.pace import rest
@@ -33,10 +34,11 @@ RETRY_S: Final = 1.0
 class _Wish:
     """A claim that somebody waits for."""
 
-    __slots__ = ("claim", "done", "token")
+    __slots__ = ("claim", "done", "silent", "token")
 
-    def __init__(self, token: str) -> None:
+    def __init__(self, token: str, silent: str | None) -> None:
         self.token = token
+        self.silent = silent
         self.done = trio.Event()
         self.claim: Claim | None = None
 
@@ -65,12 +67,18 @@ class Tokens:
         self._leaving: dict[str, None] = {}
         #: connected tokens to be claimed where nobody else has them, or looked at again
         self._renewing: dict[str, None] = {}
+        #: connected tokens that could not be claimed when their devices came
+        self._unclaimed: set[str] = set()
+        #: tokens that were asked for without an answer: they may be this node's, or become it
+        self._doubtful: set[str] = set()
         self._has_work = trio.Event()
         self._one_at_a_time = trio.Lock()
         #: rounds of what is shared that were begun and done, by number
         self._begun = self._done = 0
         #: told of tokens that came from other nodes, by the node
         self.on_claimed: Callable[[str, str], None] = lambda token, older: None
+        #: told of devices that could not be claimed in time, and of the node that has them, too
+        self.on_contested: Callable[[Connection, str], None] = lambda connection, other: None
 
     # -- devices
 
@@ -86,18 +94,23 @@ class Tokens:
             if not admissions:
                 self._end_admission(token, parked)
 
-    async def claim(self, token: str) -> Claim | None:
+    async def claim(self, token: str, silent: str | None = None) -> Claim | None:
         """The token is this node's from now on, whoever had it; to be called while admitting.
+
+        `silent` is who had it and did not answer.
 
         None when what is shared is away: then it is claimed when that is back. An older
         connection of the device here proves nothing: it may have been elsewhere since.
         """
+        self._unclaimed.add(token)
         if self._members.failure is not None:
             return None
-        wish = _Wish(token)
+        wish = _Wish(token, silent)
         self._wishes.append(wish)
         self._has_work.set()
         await wish.done.wait()
+        if wish.claim is not None:
+            self._unclaimed.discard(token)
         return wish.claim
 
     def _end_admission(self, token: str, parked: list[Item]) -> None:
@@ -109,6 +122,7 @@ class Tokens:
 
     def left(self, token: str) -> None:
         """The device of a token has gone."""
+        self._unclaimed.discard(token)
         self._leaving[token] = None
         self._has_work.set()
 
@@ -136,6 +150,11 @@ class Tokens:
     def renew_all(self) -> None:
         """What the others know of this node may be wrong: tell them anew."""
         self.renew(connection.token for connection in self._directory.connections())
+
+    def take_doubtful(self) -> list[str]:
+        """Tokens that may be thought to be this node's, as it asked for them, and are not."""
+        doubtful, self._doubtful = self._doubtful, set()
+        return [token for token in doubtful if self._directory.get(token) is None]
 
     # -- what is shared
 
@@ -195,11 +214,15 @@ class Tokens:
 
     async def _claim(self, wishes: Sequence[_Wish]) -> None:
         try:
-            claims = await self._ask([wish.token for wish in wishes], renew=False)
+            silent = {wish.token: wish.silent for wish in wishes if wish.silent is not None}
+            claims = await self._ask([wish.token for wish in wishes], silent, renew=False)
             for wish, claim in zip(wishes, claims, strict=True):
                 wish.claim = claim
                 if claim.older is not None:
                     self.on_claimed(wish.token, claim.older)
+        except StoreFailed:
+            self._doubtful.update(wish.token for wish in wishes)
+            raise
         finally:
             # Without a claim, too, a device is let in.
             for wish in wishes:
@@ -214,17 +237,23 @@ class Tokens:
             connection = self._directory.get(token)
             if connection is None:
                 continue
+            if claim.refused and token in self._unclaimed and claim.older is not None:
+                self.on_contested(connection, claim.older)
+                continue
+            self._unclaimed.discard(token)
             if claim.refused:
                 self._local.displace(connection)
             elif self._local.adopt(token, claim.rows):
                 self._local.deliver(connection)
 
-    async def _ask(self, tokens: Sequence[str], *, renew: bool) -> list[Claim]:
+    async def _ask(
+        self, tokens: Sequence[str], silent: Mapping[str, str] = NO_ONE, *, renew: bool
+    ) -> list[Claim]:
         if not tokens:
             return []
         void, now = self._members.void, self._clock.wall()
         claims = await self._shared.claim(
-            self._members.name, tokens, void=void, renew=renew, now=now
+            self._members.name, tokens, void=void, renew=renew, now=now, silent=silent
         )
         await self._members.judge(c.older for c in claims if c.older is not None)
         if renew and any(c.refused and c.older in self._members.void for c in claims):

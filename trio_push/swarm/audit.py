@@ -192,8 +192,11 @@ class Audit:
 
     def unseen(self) -> int:
         """Accepted pushes that no device has seen (yet)."""
-        deliveries = self.deliveries
-        return self.pushes.accepted - deliveries.distinct + deliveries.exempt + self._exempt_seen()
+        return self.pushes.accepted - self.deliveries.distinct + self.unpromised_seen()
+
+    def unpromised_seen(self) -> int:
+        """Pushes that devices have seen although, for all we know, they were not accepted."""
+        return self.deliveries.exempt + self._exempt_seen()
 
     def unseen_pushes(self) -> Iterator[tuple[int, int]]:
         """Device and number of each accepted push that was not seen. Walks all devices."""

@@ -198,7 +198,9 @@ def _disagreements(server: dict[str, int], audit: Audit) -> list[str]:
     surplus = server["accepted"] - pushes.accepted
     most = audit.deliveries.read_marks_due
     least = most - audit.deliveries.read_marks_in_doubt
-    if not pushes.sent or least <= surplus <= most + pushes.unanswered:
+    # What was under way when a store failed is refused, and yet accepted: lost, or it arrived.
+    under_way = min(server.get("lost", 0) + audit.unpromised_seen(), pushes.refused)
+    if not pushes.sent or least <= surplus <= most + pushes.unanswered + under_way:
         return []
     unanswered = f" ({pushes.unanswered} unanswered)" if pushes.unanswered else ""
     marks = f", beside {most} read marks" if most else ""
@@ -213,13 +215,17 @@ def _disagreements(server: dict[str, int], audit: Audit) -> list[str]:
 def _deliveries(
     before: Reading, after: Reading, server: dict[str, int], audit: Audit, received: int
 ) -> list[str]:
-    """What is said of deliveries on both sides, and does not agree."""
+    """What is said of deliveries on both sides, and does not agree.
+
+    What came to a device twice, the server may have brought to it twice: when a node dies.
+    """
     received_now, delivered = audit.deliveries.received, reached(server)
     reasons = []
     unacknowledged = after.open.get("awaiting_ack", 0)
     if unheard := unheard_acks(before, after, audit, received):
         reasons.append(f"{unheard} pushes were acknowledged and the server still waits for that")
-    if not received <= delivered + unacknowledged or not delivered <= received_now:
+    most = received_now + audit.deliveries.duplicate
+    if not received <= delivered + unacknowledged or not delivered <= most:
         others = "; are other devices connected?" if delivered > received_now else ""
         reasons.append(
             f"the server delivered {delivered} pushes, the devices received {received_now}{others}"

@@ -11,15 +11,15 @@ from typing import Any
 
 from trio_push.push import State
 
-_RESTORED, _TAKEN_OVER = range(2)
+_RESTORED, _TAKEN_OVER, _REPEATED = range(3)
 _OPEN = [state for state in State if state.is_open]
 
 
 class Ledger:
     """Counts of one node since it started.
 
-    `accepted + restored + taken_over = ended + open` holds at every moment because a push only
-    ever enters and moves.
+    `accepted + restored + taken_over + repeated = ended + open` holds at every moment because a
+    push only ever enters and moves.
     Whether the open counts are true is shown by comparing them with what really lies in the
     rooms: see `snapshot`.
     """
@@ -35,8 +35,8 @@ class Ledger:
         self.accepted = 0
         #: pushes now in (open) or ended in each state, by State
         self.counts = [0] * len(State) if counts is None else counts
-        #: pushes that were not accepted here: restored, and taken over
-        self.origins = [0, 0] if origins is None else origins
+        #: pushes that were not accepted here: restored, taken over, and repeated
+        self.origins = [0, 0, 0] if origins is None else origins
         #: refused requests by reason; they were never accepted and are not in the balance
         self.refused: Counter[str] = Counter()
         #: faults on demand, by the name of the rule and the kind of its action; beside the balance
@@ -51,6 +51,11 @@ class Ledger:
     def taken_over(self) -> int:
         """Pushes that another node had accepted, and handed over."""
         return self.origins[_TAKEN_OVER]
+
+    @property
+    def repeated(self) -> int:
+        """Pushes that were ended here although another node had taken them over."""
+        return self.origins[_REPEATED]
 
     def enter(self, state: State, n: int = 1) -> None:
         """Accept `n` pushes straight into `state`."""
@@ -71,6 +76,14 @@ class Ledger:
         """A push that was taken over into `state` stays where it was taken from."""
         self.origins[_TAKEN_OVER] -= 1
         self.counts[state] -= 1
+
+    def repeat(self, n: int) -> None:
+        """Another node has taken over `n` pushes that were ended here: each ends there, too.
+
+        One was had here and is handed over, the other is what was done here once more.
+        """
+        self.origins[_REPEATED] += n
+        self.counts[State.HANDED_OVER] += n
 
     def move(self, source: State, target: State, n: int = 1) -> None:
         """Move `n` pushes from the open state `source` to `target`."""
@@ -107,6 +120,7 @@ class Ledger:
             "accepted": self.accepted,
             "restored": self.restored,
             "taken_over": self.taken_over,
+            "repeated": self.repeated,
             "open": open_,
             "ended": ended,
             "dropped": dropped,
@@ -115,6 +129,6 @@ class Ledger:
                 {"rule": rule, "action": action, "times": times}
                 for (rule, action), times in self.faults.items()
             ],
-            "balanced": self.accepted + self.restored + self.taken_over == total
+            "balanced": self.accepted + sum(self.origins) == total
             and all(counts[s] == held[s] for s in _OPEN),
         }

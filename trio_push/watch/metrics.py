@@ -53,6 +53,7 @@ METRICS: Final = (
         "trio_push_restored_total", "counter", (), "Pushes taken over from a durable store."
     ),
     MetricInfo("trio_push_taken_over_total", "counter", (), "Pushes handed over by other nodes."),
+    MetricInfo("trio_push_repeated_total", "counter", (), "Pushes that another node ended, too."),
     MetricInfo("trio_push_open", "gauge", ("state",), "Accepted pushes that have not ended."),
     MetricInfo(
         "trio_push_ended_total",
@@ -183,6 +184,7 @@ class Metrics(Collector):
         yield _family("trio_push_accepted_total", {(): ledger.accepted})
         yield _family("trio_push_restored_total", {(): ledger.restored})
         yield _family("trio_push_taken_over_total", {(): ledger.taken_over})
+        yield _family("trio_push_repeated_total", {(): ledger.repeated})
         yield _family("trio_push_open", open_)
         yield _family("trio_push_ended_total", ended)
         yield _family("trio_push_refused_total", _labelled(ledger.refused))

@@ -94,7 +94,7 @@ class Alone:
         return [figures_of(self._node)]
 
     def past(self) -> Figures:
-        return Figures(0, [0] * len(State), [0, 0])
+        return Figures(0, [0] * len(State), [0, 0, 0])
 
 
 def figures_of(node: Node) -> Figures:

@@ -39,6 +39,7 @@ class Column(IntEnum):
     #: pushes that were not accepted here, as in `Ledger.origins`
     RESTORED = 6
     TAKEN_OVER = 7
+    REPEATED = 8
 
 
 _WIDTH = len(Column) + len(State)
@@ -67,7 +68,7 @@ class Row:
     @property
     def origins(self) -> MutableSequence[int]:
         """Pushes that were not accepted here, to be counted there."""
-        return cast(MutableSequence[int], self._words[Column.RESTORED : Column.TAKEN_OVER + 1])
+        return cast(MutableSequence[int], self._words[Column.RESTORED : Column.REPEATED + 1])
 
     def clear(self) -> None:
         for i in range(_WIDTH):
@@ -109,7 +110,7 @@ def bury(row: Row, past: Row) -> None:
     What only its memory held is lost. What it held for devices that are away, or are to
     acknowledge it, lies in Redis, too, and is as good as handed over.
     """
-    for column in (Column.RESTORED, Column.TAKEN_OVER):
+    for column in (Column.RESTORED, Column.TAKEN_OVER, Column.REPEATED):
         past[column] += row[column]
     counts = past.counts
     for state, n in zip(State, row.counts, strict=True):
