@@ -45,6 +45,9 @@ class Members:
         self._is_suspect = True
         #: called when it can be reached (again), or the others took this node for dead
         self.on_return: Callable[[], None] = lambda: None
+        #: called at each beat with the number of the last change of a setting
+        self.on_beat: Callable[[int], None] = lambda changed: None
+        self._has_begun = False
 
     @property
     def void(self) -> frozenset[str]:
@@ -86,8 +89,10 @@ class Members:
 
     async def beat(self) -> None:
         """Renew the lease and look who is there. Raises StoreFailed."""
-        beat = await self._shared.beat(self.name, self._lease_s)
+        beat = await self._shared.beat(self.name, self._lease_s, begins=not self._has_begun)
+        self._has_begun = True
         self.living, self.dead = beat.living, beat.dead
+        self.on_beat(beat.changed)
         if self.failure is not None:
             log.info("redis_recovered", nodes=len(self.living))
         self.failure = None

@@ -19,6 +19,7 @@ from trio_push.engine.contract import (
     Claim,
     Drop,
     HeldRow,
+    Setting,
     Stored,
     Swept,
     Taken,
@@ -44,6 +45,8 @@ class MemoryShared:
         self._arrived: defaultdict[str, trio.Event] = defaultdict(trio.Event)
         self._sent = 0
         self._takers: dict[str, tuple[str, float]] = {}
+        self._settings: dict[str, Setting] = {}
+        self._changed = 0
         self._owners: dict[str, str] = {}
         self._rows: defaultdict[str, dict[str, HeldRow]] = defaultdict(dict)
         #: when a row is to be looked at
@@ -59,14 +62,18 @@ class MemoryShared:
 
     # -- nodes and their inboxes
 
-    async def beat(self, node: str, lease_s: float) -> Beat:
+    async def beat(self, node: str, lease_s: float, *, begins: bool = False) -> Beat:
         await self._reach()
         now = trio.current_time()
         living = {each for each, end in self._leases.items() if end > now}
         was_alive = node in living
+        if begins and not living - {node} and self._settings:
+            self._settings.clear()
+            self._changed += 1
         living.add(node)
         self._leases[node] = now + lease_s
-        return Beat(was_alive, frozenset(living), frozenset(self._leases.keys() - living))
+        dead = frozenset(self._leases.keys() - living)
+        return Beat(was_alive, frozenset(living), dead, self._changed)
 
     async def leave(self, node: str) -> None:
         await self._reach()
@@ -105,6 +112,21 @@ class MemoryShared:
         await self._reach()
         self._inboxes.pop(dead, None)
         self._leases.pop(dead, None)
+
+    # -- settings
+
+    async def change(self, values: Mapping[str, bytes], *, fresh: bool) -> int:
+        await self._reach()
+        if fresh and any(name in self._settings and self._settings[name].value for name in values):
+            return 0
+        for name, value in values.items():
+            self._changed += 1
+            self._settings[name] = Setting(self._changed, value)
+        return self._changed
+
+    async def settings(self) -> tuple[int, dict[str, Setting]]:
+        await self._reach()
+        return self._changed, dict(self._settings)
 
     # -- tokens
 
