@@ -22,6 +22,8 @@ from trio_push.engine.everywhere import Everywhere
 from trio_push.engine.journal import SharedJournal
 from trio_push.engine.live import Live
 from trio_push.engine.members import Members
+from trio_push.engine.rules import KIND as RULES
+from trio_push.engine.rules import Rules
 from trio_push.faults import Faults
 from trio_push.mailbox.journal import Journal, NoJournal
 from trio_push.router.channel import PushChannel
@@ -51,7 +53,7 @@ class Node:
     api_keys: ApiKeys | None
     #: what the strict profile of APNs knows of providers; None under another profile
     apns_registry: Registry | None
-    #: faults on demand
+    #: faults on demand: what befalls whom here
     faults: Faults
     id: str = field(default_factory=lambda: secrets.token_hex(4))
     #: None: the node is alone
@@ -60,6 +62,8 @@ class Node:
     phase: str = "starting"
     #: kind of question → how this node answers for itself; see `Whole.ask`, `Everywhere.ask`
     answers: dict[str, Callable[[bytes], Awaitable[bytes]]] = field(default_factory=dict)
+    #: the faults on demand of all nodes, to be listed and changed
+    rules: Rules = field(init=False)
     #: the nodes that are one server with this one
     whole: Whole = field(init=False)
 
@@ -87,9 +91,7 @@ class Node:
         ledger = ledger or Ledger()
         directory = Directory()
         node_id = secrets.token_hex(4) if members is None else members.name
-        faults = Faults(
-            node_id, lambda rule: ledger.befall(rule.name, rule.action.kind), alone=shared is None
-        )
+        faults = Faults(node_id, lambda rule: ledger.befall(rule.name, rule.action.kind))
         router = Router(settings, clock, ledger, directory, journal, faults)
         live = Live()
         answers: dict[str, Callable[[bytes], Awaitable[bytes]]] = {}
@@ -114,6 +116,8 @@ class Node:
         node.whole = whole or Alone(node)
         if shared is not None and members is not None and isinstance(journal, SharedJournal):
             node.join(shared, members, journal)
+        node.rules = Rules(faults, node.everywhere, live, clock)
+        node.answers[RULES] = node.rules.answer
         return node
 
     def join(self, shared: Shared, members: Members, journal: SharedJournal) -> None:

@@ -64,6 +64,15 @@ async def test_it_holds_everywhere_once_it_is_done(nodes: Nodes, a: OneNode, b: 
     assert other.told == []
 
 
+@in_memory
+async def test_it_holds_at_who_has_just_come(nodes: Nodes, a: OneNode) -> None:
+    late = await nodes.start()
+    held = Held(late.node)
+    assert late.name not in a.engine.members.living
+    assert await change(a, x=b"1")
+    assert held.values == {"x": b"1"}
+
+
 async def test_what_is_there_is_not_new(nodes: Nodes, a: OneNode, b: OneNode) -> None:
     held = Held(b.node)
     assert await change(a, fresh=True, x=b"1")

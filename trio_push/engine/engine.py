@@ -326,8 +326,10 @@ class Engine:
                 counts = await self._router.broadcast(push)
                 return Counts({int(state): n for state, n in counts.items()})
             case Changed():
-                with suppress(StoreFailed):  # the next beat says it again
+                try:
                     await self._live.hear(question)
+                except StoreFailed:  # the next beat says it again
+                    return None
                 return Statement(b"")
             case Inquiry(kind, body):
                 answer = self._answers.get(kind)

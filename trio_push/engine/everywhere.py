@@ -195,7 +195,7 @@ class Everywhere:
 
     # -- settings, and what any node can be asked
 
-    async def change(self, kind: str, values: Mapping[str, bytes], *, fresh: bool = False) -> bool:
+    async def change(self, kind: str, values: Mapping[str, bytes], *, fresh: bool = False) -> int:
         """Change settings of all nodes, also of those that come later: see `Live.change`."""
         with _promised():
             return await self._live.change(kind, values, fresh=fresh)
@@ -208,6 +208,8 @@ class Everywhere:
     async def ask(self, kind: str, body: bytes = b"") -> list[bytes]:
         """What each node answers (`Node.answers`), this one first, without those that do not."""
         heard = [await self._answers[kind](body)]
+        if self._engine is None:
+            return heard
 
         async def at(node: str) -> None:
             assert self._engine is not None
@@ -215,8 +217,9 @@ class Everywhere:
             if isinstance(reply, Statement):
                 heard.append(reply.body)
 
+        await self._engine.members.look()
         async with trio.open_nursery() as nursery:
-            for node in self._engine.members.others if self._engine else ():
+            for node in self._engine.members.others:
                 nursery.start_soon(at, node)
         return heard
 

@@ -39,18 +39,18 @@ class Live:
         """`take` is called with what is changed of a kind; a kind is a word."""
         self._takers[kind] = take
 
-    async def change(self, kind: str, values: Mapping[str, bytes], *, fresh: bool = False) -> bool:
+    async def change(self, kind: str, values: Mapping[str, bytes], *, fresh: bool = False) -> int:
         """Change settings of a kind on all nodes; b"" takes one away. Raises StoreFailed.
 
-        With `fresh` False is returned, and nothing done, if one of the names is set already; on a
-        node that is alone who asks knows. A node that does not answer in time is left out: it
-        sees the change when it can.
+        Returns how many nodes have it by now: one that does not say so in time sees it when it
+        can. With `fresh` 0 is returned, and nothing done, if one of the names is set already; on
+        a node that is alone who asks knows.
         """
         named = {f"{kind} {name}": value for name, value in values.items()}
-        if self._shared is not None:
+        if self._shared is not None and named:
             return await self._shared.change(named, fresh=fresh)
         self._give(named)
-        return True
+        return 1
 
     async def hear(self, changed: Changed) -> None:
         """Another node says what was changed. Raises StoreFailed."""
@@ -110,17 +110,23 @@ class _Shared:
             with suppress(StoreFailed):  # the next beat says it again
                 await self.catch_up()
 
-    async def change(self, values: Mapping[str, bytes], *, fresh: bool) -> bool:
+    async def change(self, values: Mapping[str, bytes], *, fresh: bool) -> int:
         last = await self._shared.change(values, fresh=fresh)
         if not last:
-            return False
-        changed = Changed(last, dict(values))
+            return 0
+        changed, holding = Changed(last, dict(values)), 1
+
+        async def tell(node: str) -> None:
+            nonlocal holding
+            holding += await self._post.ask(node, changed) is not None
+
+        await self._members.look()  # who has come by now; who comes later reads it
         async with trio.open_nursery() as nursery:
             for node in self._members.others:
-                nursery.start_soon(self._post.ask, node, changed)
+                nursery.start_soon(tell, node)
             with suppress(StoreFailed):
                 await self.hear(changed)
-        return True
+        return holding
 
     async def hear(self, changed: Changed) -> None:
         first = changed.last - len(changed.values) + 1

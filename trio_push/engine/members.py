@@ -74,14 +74,18 @@ class Members:
         await self.beat()
         self._past.extend(unknown - self.living - self.void)
 
+    async def look(self) -> None:
+        """See who is there now, if that can be known: one may have come since the last beat."""
+        try:
+            await self.beat()
+        except StoreFailed as failed:
+            self.failed(failed)
+
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Renew the lease until cancelled; started once that has been tried."""
         is_started = False
         while True:
-            try:
-                await self.beat()
-            except StoreFailed as failed:
-                self.failed(failed)
+            await self.look()
             if not is_started:
                 task_status.started()
                 is_started = True
