@@ -20,7 +20,10 @@ from trio_push.engine.contract import Shared
 from trio_push.engine.engine import Engine
 from trio_push.engine.everywhere import Everywhere
 from trio_push.engine.journal import SharedJournal
+from trio_push.engine.live import Live
 from trio_push.engine.members import Members
+from trio_push.engine.rules import KIND as RULES
+from trio_push.engine.rules import Rules
 from trio_push.faults import Faults
 from trio_push.mailbox.journal import Journal, NoJournal
 from trio_push.router.channel import PushChannel
@@ -40,6 +43,8 @@ class Node:
     directory: Directory
     journal: Journal
     router: Router
+    #: settings that are changed while the server runs
+    live: Live
     #: answers for all nodes, if there are several
     everywhere: Everywhere
     push_channel: PushChannel
@@ -48,15 +53,17 @@ class Node:
     api_keys: ApiKeys | None
     #: what the strict profile of APNs knows of providers; None under another profile
     apns_registry: Registry | None
-    #: faults on demand
+    #: faults on demand: what befalls whom here
     faults: Faults
     id: str = field(default_factory=lambda: secrets.token_hex(4))
     #: None: the node is alone
     engine: Engine | None = None
     #: "starting", "ready" or "draining"; only "ready" accepts pushes and devices
     phase: str = "starting"
-    #: kind of question → how this node answers for itself; see `Whole.ask`
+    #: kind of question → how this node answers for itself; see `Whole.ask`, `Everywhere.ask`
     answers: dict[str, Callable[[bytes], Awaitable[bytes]]] = field(default_factory=dict)
+    #: the faults on demand of all nodes, to be listed and changed
+    rules: Rules = field(init=False)
     #: the nodes that are one server with this one
     whole: Whole = field(init=False)
 
@@ -84,10 +91,10 @@ class Node:
         ledger = ledger or Ledger()
         directory = Directory()
         node_id = secrets.token_hex(4) if members is None else members.name
-        faults = Faults(
-            node_id, lambda rule: ledger.befall(rule.name, rule.action.kind), alone=shared is None
-        )
+        faults = Faults(node_id, lambda rule: ledger.befall(rule.name, rule.action.kind))
         router = Router(settings, clock, ledger, directory, journal, faults)
+        live = Live()
+        answers: dict[str, Callable[[bytes], Awaitable[bytes]]] = {}
         per_user = settings.devices_per_user
         node = cls(
             settings=settings,
@@ -96,17 +103,21 @@ class Node:
             directory=directory,
             journal=journal,
             router=router,
-            everywhere=Everywhere(router, ledger, None, per_user=per_user),
+            live=live,
+            everywhere=Everywhere(router, ledger, None, live, answers, per_user=per_user),
             push_channel=PushChannel(),
             device_auth=open_device_auth(settings, clock),
             api_keys=open_api_keys(settings),
             apns_registry=open_apns_registry(settings),
             faults=faults,
             id=node_id,
+            answers=answers,
         )
         node.whole = whole or Alone(node)
         if shared is not None and members is not None and isinstance(journal, SharedJournal):
             node.join(shared, members, journal)
+        node.rules = Rules(faults, node.everywhere, live, clock)
+        node.answers[RULES] = node.rules.answer
         return node
 
     def join(self, shared: Shared, members: Members, journal: SharedJournal) -> None:
@@ -119,11 +130,18 @@ class Node:
             self.directory,
             self.ledger,
             self.clock,
+            self.live,
+            self.answers,
             per_token=self.settings.store_per_token,
             per_user=self.settings.devices_per_user,
         )
         self.everywhere = Everywhere(
-            self.router, self.ledger, self.engine, per_user=self.settings.devices_per_user
+            self.router,
+            self.ledger,
+            self.engine,
+            self.live,
+            self.answers,
+            per_user=self.settings.devices_per_user,
         )
         self.engine.on_ack = self.everywhere.acknowledge
         self.router.committer.is_shared = True

@@ -17,6 +17,7 @@ from trio_push.engine.contract import (
     Claim,
     Drop,
     HeldRow,
+    Setting,
     Shared,
     Stored,
     Swept,
@@ -117,6 +118,34 @@ async def test_one_takes_over(shared: Shared) -> None:
     assert await shared.take_over("a", "dead", 60)
     assert not await shared.take_over("b", "dead", 60)
     assert await shared.take_over("a", "dead", 60)
+
+
+# -- settings
+
+
+async def test_what_is_set(shared: Shared) -> None:
+    assert await shared.settings() == (0, {})
+    assert await shared.change({"f a": b"\xff 1", "f b": b""}, fresh=True) == 2
+    assert await shared.change({"f b": b"2"}, fresh=True) == 3
+    assert await shared.change({"f c": b"3", "f b": b"4"}, fresh=True) == 0
+    assert await shared.change({"f a": b"5"}, fresh=False) == 4
+    assert await shared.settings() == (4, {"f a": Setting(4, b"5"), "f b": Setting(3, b"2")})
+    assert (await shared.beat("a", 60)).changed == 4
+
+
+async def test_settings_hold_as_long_as_a_node_lives(shared: Shared) -> None:
+    await shared.beat("a", 60, begins=True)
+    await shared.change({"f a": b"1"}, fresh=False)
+    assert (await shared.beat("b", 60, begins=True)).changed == 1
+    await shared.leave("a")
+    await shared.beat("c", 60, begins=True)
+    await shared.leave("b")
+    await shared.leave("c")
+    # who was cut off for so long is no new one
+    assert (await shared.beat("b", 60)).changed == 1
+    await shared.leave("b")
+    assert (await shared.beat("d", 60, begins=True)).changed == 2
+    assert await shared.settings() == (2, {})
 
 
 # -- tokens

@@ -7,6 +7,7 @@ of all together, agree with what is held.
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 import pytest
 import trio
@@ -16,6 +17,9 @@ from tests.engine.nodes import Nodes, OneNode, until
 from tests.fakes import FakeDevice, push
 from trio_push.config import ServeSettings
 from trio_push.engine.memory import MemoryShared
+from trio_push.faults import Match, Rule
+from trio_push.faults.actions import DisconnectDevice, Duplicate, Lose, Reorder, SlowDevice
+from trio_push.faults.latency import Uniform
 from trio_push.push import State
 from trio_push.wire.cursor import Cursor
 
@@ -57,8 +61,21 @@ class Wanderer:
             self.cursor = Cursor(self.node.name, self.device.seqs[-1])
 
 
+FAULTS = (
+    Rule(match=Match(share=0.1), action=Lose()),
+    Rule(match=Match(share=0.2), action=Reorder(by=Uniform(0.1, 2.0))),
+    Rule(match=Match(share=0.2), action=Duplicate()),
+    Rule(match=Match(share=0.2), action=SlowDevice(latency=Uniform(0.1, 2.0))),
+    Rule(match=Match(share=0.1), action=DisconnectDevice("before")),
+    Rule(match=Match(share=0.1), action=DisconnectDevice("after")),
+)
+
+
+@pytest.mark.parametrize("faults", [(), FAULTS], ids=["", "faults"])
 @pytest.mark.parametrize("seed", range(12))
-async def test_wandering(seed: int, autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+async def test_wandering(
+    seed: int, faults: Sequence[Rule], autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
     chance = random.Random(seed)
     # An old connection that nobody reads any more is only known of while the nodes can talk.
     goes_away = seed % 2 == 1
@@ -66,6 +83,7 @@ async def test_wandering(seed: int, autojump_clock: MockClock, nursery: trio.Nur
     nodes = Nodes(shared, nursery)
     all_nodes = [await nodes.start(SETTINGS) for _ in range(3)]
     await until(lambda: all(len(node.engine.members.living) == 3 for node in all_nodes))
+    await all_nodes[seed % 3].node.rules.add(faults)
     wanderers = {token: Wanderer(token) for token in TOKENS}
     promised: dict[str, list[bytes]] = {token: [] for token in TOKENS}
     for step in range(120):
@@ -93,6 +111,7 @@ async def test_wandering(seed: int, autojump_clock: MockClock, nursery: trio.Nur
             await trio.sleep(chance.random() * 2)
     shared.away = ""
     await trio.sleep(15)
+    await all_nodes[0].node.rules.clear()
     for wanderer in wanderers.values():
         if wanderer.device is not None:
             wanderer.device.make_room(None)

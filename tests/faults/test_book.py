@@ -9,7 +9,6 @@ from trio_push.faults import SCENARIOS, Faults, Match, Rule, RuleRefused
 from trio_push.faults.actions import (
     Action,
     Delay,
-    DisconnectDevice,
     Duplicate,
     Lose,
     MaxStreams,
@@ -125,15 +124,6 @@ def test_a_name_may_be_used_again(faults: Faults, counted: Counter[str]) -> None
         assert len([*faults.requests.judge(0.0), *faults.requests.judge(0.0)]) == 1
         faults.remove("a")
     assert counted == {"a": 2}
-
-
-def test_one_of_several_nodes_does_nothing_to_pushes_and_devices() -> None:
-    faults = Faults("n1", lambda rule: None, alone=False)
-    for action in (Lose(), DisconnectDevice()):
-        with pytest.raises(RuleRefused, match="needs a server of one process"):
-            faults.add([rule(SHUTDOWN), rule(action)], 0.0)
-    assert faults.active == []
-    faults.add([rule(SHUTDOWN)], 0.0)
 
 
 def test_removing(faults: Faults) -> None:

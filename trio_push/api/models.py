@@ -261,14 +261,15 @@ class ApnsKnown(msgspec.Struct, frozen=True):
 
 
 class ActiveFault(msgspec.Struct, omit_defaults=True, frozen=True, kw_only=True):
-    """A rule of the node."""
+    """A rule, as it is on all nodes together."""
 
     name: str
     match: Annotated[Match, Meta(description="For whom and when; empty: always.")]
     action: Annotated[Action, Meta(description="What happens.")]
     seed: int
-    times: Annotated[int, Meta(description="How often it was applied.")]
+    times: Annotated[int, Meta(description="How often it was applied, by the nodes there are.")]
     age_s: Annotated[float, Meta(description="Seconds since it was added.")]
+    nodes: Annotated[int, Meta(description="Nodes that have said that they have it.")]
 
 
 class FaultScenario(msgspec.Struct, frozen=True):
@@ -279,12 +280,19 @@ class FaultScenario(msgspec.Struct, frozen=True):
 
 
 class FaultsPage(msgspec.Struct, frozen=True):
-    """The rules of the node, in the order in which they are tried."""
+    """The rules of the nodes, in the order in which they are tried."""
 
     rules: list[ActiveFault]
+    nodes: Annotated[int, Meta(description="Nodes that have said what they have.")]
     scenarios: Annotated[
         list[FaultScenario], Meta(description="What can be applied; not what was.")
     ]
+
+
+class FaultsAdded(msgspec.Struct, frozen=True):
+    """The rules that were added."""
+
+    rules: list[ActiveFault]
 
 
 class FaultsRemoved(msgspec.Struct, frozen=True):

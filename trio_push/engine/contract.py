@@ -73,6 +73,15 @@ class Beat(NamedTuple):
     living: frozenset[str]
     #: nodes whose lease has lapsed and whose inbox may still have something
     dead: frozenset[str]
+    #: the number of the last change of a setting
+    changed: int = 0
+
+
+class Setting(NamedTuple):
+    """What was set under a name, and the number of that change; an empty value is none."""
+
+    number: int
+    value: bytes
 
 
 class Claim(NamedTuple):
@@ -135,8 +144,11 @@ class Shared(Protocol):
 
     # -- nodes and their inboxes
 
-    async def beat(self, node: str, lease_s: float) -> Beat:
-        """Renew the lease of a node, or enter it, and see who else is there."""
+    async def beat(self, node: str, lease_s: float, *, begins: bool = False) -> Beat:
+        """Renew the lease of a node, or enter it, and see who else is there.
+
+        When it `begins` and nobody else lives, the settings of those before it are forgotten.
+        """
 
     async def leave(self, node: str) -> None:
         """End the lease of a node: what is left in its inbox is anybody's."""
@@ -161,6 +173,18 @@ class Shared(Protocol):
 
     async def forget(self, dead: str) -> None:
         """A dead node's inbox is empty and stays so."""
+
+    # -- settings that hold for all nodes, while one of them lives
+
+    async def change(self, values: Mapping[str, bytes], *, fresh: bool) -> int:
+        """Set each name to its value, in order and at one moment; the number of the last change.
+
+        Changes are numbered one by one. With `fresh`, when one of the names has a value already,
+        nothing is changed and 0 is returned.
+        """
+
+    async def settings(self) -> tuple[int, dict[str, Setting]]:
+        """The number of the last change, and what is set."""
 
     # -- tokens
 

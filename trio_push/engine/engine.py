@@ -7,15 +7,16 @@ Without it a node is alone, and asks nobody. What each part of it does:
     forwarder   pushes for devices that are not
     post        the inbox: pushes, news, questions
     chores      what is due or expired; the inboxes of the dead
+    live        settings that are changed while the server runs
     local       what all of these do in the node's own rooms
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
-from typing import Final
+from typing import Final, TypeAlias
 
 import structlog
 import trio
@@ -27,6 +28,7 @@ from trio_push.engine.chores import Chores
 from trio_push.engine.contract import Shared
 from trio_push.engine.forwarder import Forwarder
 from trio_push.engine.journal import SharedJournal
+from trio_push.engine.live import Live
 from trio_push.engine.local import Local
 from trio_push.engine.members import BEAT_S, Members
 from trio_push.engine.messages import (
@@ -34,10 +36,12 @@ from trio_push.engine.messages import (
     Ack,
     Acknowledged,
     Broadcast,
+    Changed,
     ConnectedAt,
     Counts,
     Due,
     Expect,
+    Inquiry,
     Message,
     Moved,
     Question,
@@ -45,6 +49,7 @@ from trio_push.engine.messages import (
     Registration,
     Reply,
     SentSince,
+    Statement,
     Yield,
 )
 from trio_push.engine.post import Post
@@ -64,6 +69,10 @@ log = structlog.get_logger()
 LEAVE_S: Final = 2 * SECONDS
 
 
+#: kind of inquiry → how this node answers it
+Answers: TypeAlias = Mapping[str, Callable[[bytes], Awaitable[bytes]]]
+
+
 async def _nobody(token: str, push_id: str) -> bool:
     return False
 
@@ -80,6 +89,8 @@ class Engine:
         directory: Directory,
         ledger: Ledger,
         clock: Clock,
+        live: Live,
+        answers: Answers,
         *,
         per_token: int,
         per_user: int,
@@ -91,6 +102,8 @@ class Engine:
         self._router = router
         self._ledger = ledger
         self._clock = clock
+        self._live = live
+        self._answers = answers
         self.local = local = Local(
             router, router.offline, router.committer, journal, directory, ledger, clock
         )
@@ -100,6 +113,7 @@ class Engine:
         )
         self.post = Post(shared, members, local, ledger, clock)
         self.chores = Chores(shared, members, tokens, self.post, ledger, clock)
+        live.join(shared, members, self.post)
         local.tokens, local.forwarder = tokens, self.forwarder
         self._has_returned = trio.Event()
         members.on_return = self._return
@@ -122,8 +136,10 @@ class Engine:
         async with trio.open_nursery() as self._nursery:
             try:
                 await self._nursery.start(self.members.run)
+                with suppress(StoreFailed):
+                    await self._live.catch_up()
                 self._nursery.start_soon(self._catch_up)
-                for part in (self.tokens, self.forwarder, self.post, self.chores):
+                for part in (self.tokens, self.forwarder, self.post, self.chores, self._live):
                     self._nursery.start_soon(part.run)
                 task_status.started()
                 await trio.sleep_forever()
@@ -338,6 +354,15 @@ class Engine:
             case Broadcast(push):
                 counts = await self._router.broadcast(push)
                 return Counts({int(state): n for state, n in counts.items()})
+            case Changed():
+                try:
+                    await self._live.hear(question)
+                except StoreFailed:  # the next beat says it again
+                    return None
+                return Statement(b"")
+            case Inquiry(kind, body):
+                answer = self._answers.get(kind)
+                return None if answer is None else Statement(await answer(body))
 
     async def _yield(self, token: str, seq: int | None) -> SentSince | None:
         has_left = self.tokens.has_left(token)

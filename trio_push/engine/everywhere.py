@@ -7,22 +7,25 @@ shared, and where need be the other nodes. Called by the API and by devices.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Final, NamedTuple
 
 import trio
 
 from trio_push.engine.contract import Taken
-from trio_push.engine.engine import Engine
+from trio_push.engine.engine import Answers, Engine
+from trio_push.engine.live import Live
 from trio_push.engine.messages import (
     Ack,
     Broadcast,
     Counts,
     Expect,
+    Inquiry,
     Question,
     Recall,
     Registration,
+    Statement,
     encode,
 )
 from trio_push.errors import Refusal, StoreFailed
@@ -46,11 +49,20 @@ class Everywhere:
     """Answers for all nodes. What cannot be reached now raises Refusal(SERVICE_UNAVAILABLE)."""
 
     def __init__(
-        self, router: Router, ledger: Ledger, engine: Engine | None, *, per_user: int
+        self,
+        router: Router,
+        ledger: Ledger,
+        engine: Engine | None,
+        live: Live,
+        answers: Answers,
+        *,
+        per_user: int,
     ) -> None:
         self._router = router
         self._ledger = ledger
         self._engine = engine
+        self._live = live
+        self._answers = answers
         self._per_user = per_user
 
     # -- held pushes
@@ -180,6 +192,36 @@ class Everywhere:
             return self._router.users.tokens(user)
         with _promised():
             return await self._engine.shared.devices(user)
+
+    # -- settings, and what any node can be asked
+
+    async def change(self, kind: str, values: Mapping[str, bytes], *, fresh: bool = False) -> int:
+        """Change settings of all nodes, also of those that come later: see `Live.change`."""
+        with _promised():
+            return await self._live.change(kind, values, fresh=fresh)
+
+    async def catch_up(self) -> None:
+        """See what other nodes have changed up to now."""
+        with _promised():
+            await self._live.catch_up()
+
+    async def ask(self, kind: str, body: bytes = b"") -> list[bytes]:
+        """What each node answers (`Node.answers`), this one first, without those that do not."""
+        heard = [await self._answers[kind](body)]
+        if self._engine is None:
+            return heard
+
+        async def at(node: str) -> None:
+            assert self._engine is not None
+            reply = await self._engine.post.ask(node, Inquiry(kind, body))
+            if isinstance(reply, Statement):
+                heard.append(reply.body)
+
+        await self._engine.members.look()
+        async with trio.open_nursery() as nursery:
+            for node in self._engine.members.others:
+                nursery.start_soon(at, node)
+        return heard
 
     # -- inside
 

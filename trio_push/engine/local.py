@@ -111,9 +111,15 @@ class Local:
 
     def _place(self, item: Item) -> None:
         push = item.push
+        then = self._router.faulty.befall_device(push)
+        if self._directory.get(push.token) is None:
+            self.forwarder.forward([item])
+            return
         if push.collapse_id is not None:
             self._journal.vacate(push)
-        item.put(self._router.place(push))
+        state = self._router.place(push)
+        item.put(state)
+        then(state)
         self.check_out(push.token)
 
     # -- devices

@@ -45,6 +45,9 @@ class Members:
         self._is_suspect = True
         #: called when it can be reached (again), or the others took this node for dead
         self.on_return: Callable[[], None] = lambda: None
+        #: called at each beat with the number of the last change of a setting
+        self.on_beat: Callable[[int], None] = lambda changed: None
+        self._has_begun = False
 
     @property
     def void(self) -> frozenset[str]:
@@ -71,14 +74,18 @@ class Members:
         await self.beat()
         self._past.extend(unknown - self.living - self.void)
 
+    async def look(self) -> None:
+        """See who is there now, if that can be known: one may have come since the last beat."""
+        try:
+            await self.beat()
+        except StoreFailed as failed:
+            self.failed(failed)
+
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Renew the lease until cancelled; started once that has been tried."""
         is_started = False
         while True:
-            try:
-                await self.beat()
-            except StoreFailed as failed:
-                self.failed(failed)
+            await self.look()
             if not is_started:
                 task_status.started()
                 is_started = True
@@ -86,8 +93,10 @@ class Members:
 
     async def beat(self) -> None:
         """Renew the lease and look who is there. Raises StoreFailed."""
-        beat = await self._shared.beat(self.name, self._lease_s)
+        beat = await self._shared.beat(self.name, self._lease_s, begins=not self._has_begun)
+        self._has_begun = True
         self.living, self.dead = beat.living, beat.dead
+        self.on_beat(beat.changed)
         if self.failure is not None:
             log.info("redis_recovered", nodes=len(self.living))
         self.failure = None

@@ -20,6 +20,7 @@ from trio_push.engine.contract import (
     Claim,
     Drop,
     HeldRow,
+    Setting,
     Stored,
     Swept,
     Taken,
@@ -48,6 +49,8 @@ class MemoryShared:
         #: who took a message out of another's inbox, and rows that were taken from a node
         self._took_out: dict[tuple[str, str], str] = {}
         self._taken: defaultdict[str, set[str]] = defaultdict(set)
+        self._settings: dict[str, Setting] = {}
+        self._changed = 0
         self._owners: dict[str, str] = {}
         self._rows: defaultdict[str, dict[str, HeldRow]] = defaultdict(dict)
         #: when a row is to be looked at
@@ -63,14 +66,18 @@ class MemoryShared:
 
     # -- nodes and their inboxes
 
-    async def beat(self, node: str, lease_s: float) -> Beat:
+    async def beat(self, node: str, lease_s: float, *, begins: bool = False) -> Beat:
         await self._reach()
         now = trio.current_time()
         living = {each for each, end in self._leases.items() if end > now}
         was_alive = node in living
+        if begins and not living - {node} and self._settings:
+            self._settings.clear()
+            self._changed += 1
         living.add(node)
         self._leases[node] = now + lease_s
-        return Beat(was_alive, frozenset(living), frozenset(self._leases.keys() - living))
+        dead = frozenset(self._leases.keys() - living)
+        return Beat(was_alive, frozenset(living), dead, self._changed)
 
     async def leave(self, node: str) -> None:
         await self._reach()
@@ -111,6 +118,21 @@ class MemoryShared:
         await self._reach()
         self._inboxes.pop(dead, None)
         self._leases.pop(dead, None)
+
+    # -- settings
+
+    async def change(self, values: Mapping[str, bytes], *, fresh: bool) -> int:
+        await self._reach()
+        if fresh and any(name in self._settings and self._settings[name].value for name in values):
+            return 0
+        for name, value in values.items():
+            self._changed += 1
+            self._settings[name] = Setting(self._changed, value)
+        return self._changed
+
+    async def settings(self) -> tuple[int, dict[str, Setting]]:
+        await self._reach()
+        return self._changed, dict(self._settings)
 
     # -- tokens
 

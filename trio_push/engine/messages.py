@@ -100,7 +100,24 @@ class Broadcast(msgspec.Struct, tag="broadcast", frozen=True):
     push: Push
 
 
-Question: TypeAlias = Yield | ConnectedAt | Recall | Ack | Broadcast
+class Changed(msgspec.Struct, tag="changed", frozen=True):
+    """Settings have been changed, by name; `last` is the number of the last of these changes.
+
+    Answered by nothing in particular, once they hold.
+    """
+
+    last: int
+    values: dict[str, bytes]
+
+
+class Inquiry(msgspec.Struct, tag="inquiry", frozen=True):
+    """What do you know of that? The kinds are those of `Node.answers`. Answered by Statement."""
+
+    kind: str
+    body: bytes = b""
+
+
+Question: TypeAlias = Yield | ConnectedAt | Recall | Ack | Broadcast | Changed | Inquiry
 
 
 class Ask(msgspec.Struct, tag="ask", frozen=True):
@@ -122,7 +139,11 @@ class Counts(msgspec.Struct, tag="counts", frozen=True):
     counts: dict[int, int]
 
 
-Reply: TypeAlias = SentSince | Counts
+class Statement(msgspec.Struct, tag="statement", frozen=True):
+    body: bytes
+
+
+Reply: TypeAlias = SentSince | Counts | Statement
 
 
 class Answer(msgspec.Struct, tag="answer", frozen=True):

@@ -27,6 +27,8 @@ class Keys:
         self.partitions = len(TAGS) if is_cluster else 1
         #: the nodes by the end of their lease
         self.nodes = f"{prefix}:{{nodes}}"
+        #: what is set for all of them; the script that sees who is there finds it by that name
+        self.settings = f"{self.nodes}:settings"
 
     def partition_of(self, token: str) -> int:
         """The partition of a token, or of the name of a user."""

@@ -24,6 +24,7 @@ from trio_push.engine.contract import (
     Claim,
     Drop,
     HeldRow,
+    Setting,
     Stored,
     Swept,
     Taken,
@@ -38,6 +39,7 @@ from trio_push.engine.redis_values import (
     row_args,
     row_args_or_none,
     row_of,
+    setting_of,
     stored_of,
     taken_of,
     token_of,
@@ -125,15 +127,16 @@ class RedisShared:
 
     # -- nodes and their inboxes
 
-    async def beat(self, node: str, lease_s: float) -> Beat:
-        beat = _evalsha(scripts.BEAT, self._keys.nodes, (node, lease_s))
-        [[was_alive, *others]] = await self._run([beat])
+    async def beat(self, node: str, lease_s: float, *, begins: bool = False) -> Beat:
+        beat = _evalsha(scripts.BEAT, self._keys.nodes, (node, lease_s, int(begins)))
+        [[was_alive, changed, *others]] = await self._run([beat])
         alive = {name.decode(): is_alive for name, is_alive in pairs_of(others)}
         living = {node, *(name for name, is_alive in alive.items() if is_alive)}
         return Beat(
             was_alive=bool(was_alive),
             living=frozenset(living),
             dead=frozenset(alive.keys() - living),
+            changed=changed,
         )
 
     async def leave(self, node: str) -> None:
@@ -175,6 +178,19 @@ class RedisShared:
                 lambda p: p.zrem(self._keys.nodes, [dead]),
             ]
         )
+
+    # -- settings
+
+    async def change(self, values: Mapping[str, bytes], *, fresh: bool) -> int:
+        named = [arg for pair in values.items() for arg in pair]
+        change = _evalsha(scripts.CHANGE, self._keys.settings, (int(fresh), *named))
+        [number] = await self._run([change])
+        return int(number)
+
+    async def settings(self) -> tuple[int, dict[str, Setting]]:
+        [found] = await self._run([_hgetall(self._keys.settings)])
+        changed = int(found.pop(b"", 0))
+        return changed, {name.decode(): setting_of(data) for name, data in found.items()}
 
     # -- tokens
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from trio_push.engine.contract import HeldRow, Stored, Taken
+from trio_push.engine.contract import HeldRow, Setting, Stored, Taken
 from trio_push.push import Push, State
 
 #: time after which a row that must not be stored, but has an owner, is looked at again
@@ -52,6 +52,11 @@ def row_of(token: str, data: bytes) -> HeldRow:
     uid, state, _, number, push_id = line.decode().split(" ", 4)
     push = msgspec.structs.replace(_decode(body), token=token, id=push_id)
     return HeldRow(uid, push, State(int(state)), number)
+
+
+def setting_of(data: bytes) -> Setting:
+    number, _, value = data.partition(b" ")
+    return Setting(int(number), value)
 
 
 def stored_of(row: HeldRow, answer: bytes) -> Stored:

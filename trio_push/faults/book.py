@@ -7,7 +7,7 @@ faults cost where there are none. Pure: `now` is an argument.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -60,14 +60,10 @@ class Bench:
 
 
 class Faults:
-    """The rules of one node; `count` is told each time that one is applied.
+    """The rules of one node; `count` is told each time that one is applied."""
 
-    Only in a node that is `alone` can anything befall a push on its way, or a device.
-    """
-
-    def __init__(self, node: str, count: Callable[[Rule], None], *, alone: bool = True) -> None:
+    def __init__(self, node: str, count: Callable[[Rule], None]) -> None:
         self._node = node
-        self._alone = alone
         self._count = count
         self._active: dict[str, ActiveRule] = {}
         self._names: set[str] = set()
@@ -89,24 +85,28 @@ class Faults:
 
     def add(self, rules: Iterable[Rule], now: float) -> list[ActiveRule]:
         """Add rules behind the others; all of them, or none and RuleRefused."""
-        added: dict[str, ActiveRule] = {}
+        return [self.put(rule, now) for rule in self.named(rules)]
+
+    def named(self, rules: Iterable[Rule]) -> list[Rule]:
+        """Rules as they could be added together, each with a name; or RuleRefused."""
+        named: dict[str, Rule] = {}
         for rule in rules:
-            if not self._alone and rule.action.stage in (Stage.PUSH, Stage.DEVICE):
-                raise RuleRefused(
-                    f"{rule.action.kind} needs a server of one process, without --redis"
-                )
-            named = self._named(rule, added.keys() | self._names)
-            if named.name in self._active or named.name in added:
-                raise RuleRefused(f"there is a rule named {named.name} already")
-            added[named.name] = ActiveRule(named, now)
-        if len(self._active) + len(added) > MAX_RULES:
+            rule = _named(rule, named.keys() | self._names)
+            if rule.name in self._active or rule.name in named:
+                raise RuleRefused(f"there is a rule named {rule.name} already")
+            named[rule.name] = rule
+        if len(self._active) + len(named) > MAX_RULES:
             raise RuleRefused(f"a node has {MAX_RULES} rules at most: remove others first")
-        if len(self._names | added.keys()) > MAX_NAMES:
+        if len(self._names | named.keys()) > MAX_NAMES:
             raise RuleRefused(f"{MAX_NAMES} rules have had a name of their own: use one again")
-        self._names |= added.keys()
-        self._active |= added
+        return list(named.values())
+
+    def put(self, rule: Rule, added_at: float) -> ActiveRule:
+        """Have a rule, behind the others, which was added then; its name is free."""
+        active = self._active[rule.name] = ActiveRule(rule, added_at)
+        self._names.add(rule.name)
         self._seat()
-        return list(added.values())
+        return active
 
     def remove(self, name: str) -> bool:
         """Remove a rule; False when there is none of this name."""
@@ -121,15 +121,6 @@ class Faults:
         self._seat()
         return removed
 
-    @staticmethod
-    def _named(rule: Rule, taken: Iterable[str]) -> Rule:
-        if rule.name:
-            return rule
-        names, number = set(taken), 1
-        while f"{rule.action.kind}-{number}" in names:
-            number += 1
-        return msgspec.structs.replace(rule, name=f"{rule.action.kind}-{number}")
-
     def _seat(self) -> None:
         """Give each stage the rules that are for it."""
         here = [a for a in self.active if a.rule.match.node in (None, self._node)]
@@ -142,3 +133,12 @@ class Faults:
         self.pushes = benches.get(Stage.PUSH)
         self.devices = benches.get(Stage.DEVICE)
         self.connections = benches.get(Stage.CONNECTION)
+
+
+def _named(rule: Rule, taken: Collection[str]) -> Rule:
+    if rule.name:
+        return rule
+    number = 1
+    while f"{rule.action.kind}-{number}" in taken:
+        number += 1
+    return msgspec.structs.replace(rule, name=f"{rule.action.kind}-{number}")

@@ -38,9 +38,7 @@ class Match(
         Meta(description="These tokens."),
     ] = None
     topic: Annotated[str | None, Meta(description="This topic.")] = None
-    node: Annotated[
-        str | None, Meta(description="The node of this id; each node has rules of its own.")
-    ] = None
+    node: Annotated[str | None, Meta(description="Only at the node of this id.")] = None
     after_s: Annotated[
         Seconds, Meta(description="Not in the first seconds after the rule was added.")
     ] = 0.0
@@ -52,10 +50,12 @@ class Match(
         Meta(description="With `for_s`: again each time that so many seconds have passed."),
     ] = None
     rate: Annotated[
-        Annotated[float, Meta(gt=0)] | None, Meta(description="At most so often a second.")
+        Annotated[float, Meta(gt=0)] | None,
+        Meta(description="At most so often a second, at each node."),
     ] = None
     first: Annotated[
-        Annotated[int, Meta(ge=1)] | None, Meta(description="Only so many times in all.")
+        Annotated[int, Meta(ge=1)] | None,
+        Meta(description="Only so many times, at each node."),
     ] = None
 
     def __post_init__(self) -> None:

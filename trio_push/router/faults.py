@@ -1,12 +1,14 @@
 """Faults on demand on the way of a push that was accepted, and to its device.
 
 Asked by the router instead of its own `route` while there are rules for that. What it does are
-steps before and after the usual way, so that the books are kept as always.
+steps before and after the usual way, so that the books are kept as always. Among several nodes
+a push is judged where it was accepted, and its device where that is connected.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -15,9 +17,15 @@ import trio
 from trio_push.clock import Clock
 from trio_push.devices.connection import Connection
 from trio_push.faults import Faults
-from trio_push.faults.actions import DisconnectDevice, Duplicate, Lose, Reorder, SlowDevice
+from trio_push.faults.actions import (
+    Action,
+    DisconnectDevice,
+    Duplicate,
+    Lose,
+    Reorder,
+    SlowDevice,
+)
 from trio_push.faults.active import Subject
-from trio_push.faults.book import Fault
 from trio_push.push import Numbered, Push, State
 from trio_push.router.directory import Directory
 from trio_push.watch.ledger import Ledger
@@ -41,40 +49,100 @@ class FaultyRoutes:
         self._ledger = ledger
         self._directory = directory
 
+    # -- on the way
+
     def route(self, push: Push) -> State:
-        """Like `Router.route`, with what befalls the push. Never blocks."""
-        now, subject = trio.current_time(), Subject(push.token, push.topic)
-        if self._faults.pushes is not None:
-            # Either of them is the last that befalls a push.
-            for fault in self._faults.pushes.judge(now, subject):
-                if isinstance(fault.action, Lose):
-                    self._ledger.enter(State.LOST_BY_FAULT)
-                    return State.LOST_BY_FAULT
-                if isinstance(fault.action, Reorder):
-                    push = self._held_back(push, fault.sample_s(fault.action.by))
-        connection = self._directory.get(push.token)
-        is_due = push.not_before <= self._clock.wall()
-        if self._faults.devices is None or connection is None or not is_due:
-            return self._router.route(push)
-        return self._route_to(connection, push, self._faults.devices.judge(now, subject))
+        """Like `Router.route`, with what befalls the push and its device. Never blocks."""
+        befallen = self._befall(push)
+        if befallen is None:
+            return State.LOST_BY_FAULT
+        if befallen.not_before > self._clock.wall():
+            return self._hold(befallen)
+        then = self.befall_device(befallen)
+        state = self._router.route(befallen)
+        then(state)
+        return state
+
+    def submit(
+        self,
+        pushes: Sequence[Push],
+        enter: Callable[[State], None],
+        settle: Callable[[list[State]], None],
+    ) -> None:
+        """Like `Local.submit`, with what befalls the pushes before they go on. Never blocks."""
+        befallen = list(map(self._befall, pushes))
+        left = [push for push in befallen if push is not None]
+
+        def settle_all(states: list[State]) -> None:
+            of_the_left = iter(states)
+            settle([State.LOST_BY_FAULT if p is None else next(of_the_left) for p in befallen])
+
+        if left:
+            assert self._router.engine is not None
+            self._router.engine.local.submit(left, enter, settle_all)
+        else:
+            settle_all([])
+
+    def _befall(self, push: Push) -> Push | None:
+        """The push after what befalls it; None: it is lost, and the ledger has it."""
+        if self._faults.pushes is None:
+            return push
+        # Either of them is the last that befalls a push.
+        for fault in self._faults.pushes.judge(trio.current_time(), _subject(push)):
+            if isinstance(fault.action, Lose):
+                self._ledger.enter(State.LOST_BY_FAULT)
+                return None
+            if isinstance(fault.action, Reorder):
+                return self._held_back(push, fault.sample_s(fault.action.by))
+        return push
 
     def _held_back(self, push: Push, by_s: float) -> Push:
         """The push, due later; a newer one overtakes it and does not take its place."""
         due = max(push.not_before, self._clock.wall() + by_s)
         return msgspec.structs.replace(push, not_before=due, newest_wins=False)
 
-    def _route_to(self, connection: Connection, push: Push, faults: Sequence[Fault]) -> State:
+    def _hold(self, push: Push) -> State:
+        engine = self._router.engine
+        if engine is None:
+            return self._router.route(push)
+        # Among several nodes what is delayed is nobody's, and on its way to where that lies.
+        engine.local.submit([push], self._ledger.enter, lambda outcomes: None)
+        return State.DELAYED
+
+    # -- at the device
+
+    def befall_device(self, push: Push) -> Callable[[State], None]:
+        """What befalls the device, if it is here, before a push that is due is written to it.
+
+        Returns what does after, to be called with where the push got to. The device may be gone.
+        """
+        connection = self._directory.get(push.token)
+        if self._faults.devices is None or connection is None:
+            return _nothing
         delivery = self._router.delivery
-        actions = [fault.action for fault in faults]
-        for fault in faults:
+        actions = []
+        for fault in self._faults.devices.judge(trio.current_time(), _subject(push)):
+            actions.append(fault.action)
             if isinstance(fault.action, SlowDevice):
                 seconds = fault.sample_s(fault.action.latency)
                 delivery.stall(connection, self._router.seq, seconds)
         if DisconnectDevice("before") in actions:
             delivery.disconnect(connection)
-        state = self._router.route(push)
+        return partial(self._befall_after, connection, push, actions)
+
+    def _befall_after(
+        self, connection: Connection, push: Push, actions: Sequence[Action], state: State
+    ) -> None:
+        delivery = self._router.delivery
         if Duplicate() in actions and state in _ON_ITS_WAY and not connection.closed:
             delivery.repeat(connection, Numbered(self._router.seq, push))
         if DisconnectDevice("after") in actions and not connection.closed:
             delivery.disconnect(connection)
-        return state
+
+
+def _subject(push: Push) -> Subject:
+    return Subject(push.token, push.topic)
+
+
+def _nothing(_: State) -> None:
+    pass

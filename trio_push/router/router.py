@@ -78,7 +78,7 @@ class Router:
             per_token=settings.history_per_token, total=settings.history_total, floor=self.seq
         )
         self._faults = faults
-        self._faulty = FaultyRoutes(faults, self, clock, ledger, directory)
+        self.faulty = FaultyRoutes(faults, self, clock, ledger, directory)
         self._delay = Delay(clock, self.offline, self._release, self._resend)
         self.acks = Acks(self.offline)
         self.delivery = Delivery(
@@ -113,7 +113,9 @@ class Router:
 
     def _settle(self, submission: Submission) -> None:
         if self.engine is not None:
-            self.engine.local.submit(submission.pushes, self._ledger.enter, submission.settle)
+            faulty = self._faults.pushes is not None
+            submit = self.faulty.submit if faulty else self.engine.local.submit
+            submit(submission.pushes, self._ledger.enter, submission.settle)
             return
         recorded = self._journal.recorded
         outcomes = list(map(self._way(), submission.pushes))
@@ -124,7 +126,7 @@ class Router:
 
     def _way(self) -> Callable[[Push], State]:
         """How pushes are routed now: as always, or with what may befall them on demand."""
-        return self._faulty.route if self._faults.touches_routes else self.route
+        return self.faulty.route if self._faults.touches_routes else self.route
 
     # -- one push
 
