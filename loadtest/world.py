@@ -117,7 +117,7 @@ async def open_world(
         audit = Audit(settings.devices)
         share = share_of_all(settings, target)
         crowd = await make_crowd(settings, share, target, audit)
-        async with open_ledger(target, url(server.api, "")) as ledger:
+        async with open_ledger(target, [url(server.api, "")]) as ledger:
             before = await ledger.read()
             assert before is not None
             async with trio.open_nursery() as nursery:
