@@ -26,7 +26,7 @@ from trio_push.swarm.crowd import Crowd, Share
 from trio_push.swarm.driver import Driver
 from trio_push.swarm.lanes import lanes_of
 from trio_push.swarm.limits import devices_per_process
-from trio_push.swarm.parts import make_crowd, make_driver, share_of_all
+from trio_push.swarm.parts import find_processes, make_crowd, make_driver, share_of_all
 from trio_push.swarm.run import wait_settled
 from trio_push.swarm.server_ledger import ServerLedger, open_ledger
 from trio_push.swarm.settings import SwarmSettings
@@ -114,10 +114,11 @@ async def open_world(
         assert server.api is not None
         target = await look_up_server(url(server.wire, ""), "--url")
         settings = replace(settings, url=target.url)
+        processes = await find_processes(settings)
         audit = Audit(settings.devices)
         share = share_of_all(settings, target)
-        crowd = await make_crowd(settings, share, target, audit)
-        async with open_ledger(target, url(server.api, "")) as ledger:
+        crowd = await make_crowd(settings, processes, share, target, audit)
+        async with open_ledger(target, [url(server.api, "")]) as ledger:
             before = await ledger.read()
             assert before is not None
             async with trio.open_nursery() as nursery:

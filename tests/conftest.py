@@ -44,7 +44,17 @@ TOOLS = {
     "autobahn": Tool(".ci/install-autobahn", (str(AUTOBAHN / "bin" / "wstest"),)),
     "chromium": Tool("apt install chromium", ("chromium", "chromium-browser", "google-chrome")),
     "curl": Tool("apt install curl", ("curl",)),
+    # a command of its own, or the plugin that `docker compose` runs
+    "docker-compose": Tool(
+        "apt install docker-compose",
+        (
+            "docker-compose",
+            "/usr/libexec/docker/cli-plugins/docker-compose",
+            "/usr/lib/docker/cli-plugins/docker-compose",
+        ),
+    ),
     "go": Tool("apt install golang-go", ("go",)),
+    "haproxy": Tool("apt install haproxy", ("haproxy", "/usr/sbin/haproxy")),
     "h2load": Tool("apt install nghttp2-client", ("h2load",)),
     "make": Tool("apt install make", ("make",)),
     "nchan": Tool(

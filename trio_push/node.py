@@ -22,6 +22,7 @@ from trio_push.engine.everywhere import Everywhere
 from trio_push.engine.journal import SharedJournal
 from trio_push.engine.live import Live
 from trio_push.engine.members import Members
+from trio_push.engine.providers import Providers
 from trio_push.engine.rules import KIND as RULES
 from trio_push.engine.rules import Rules
 from trio_push.faults import Faults
@@ -62,6 +63,8 @@ class Node:
     phase: str = "starting"
     #: kind of question → how this node answers for itself; see `Whole.ask`, `Everywhere.ask`
     answers: dict[str, Callable[[bytes], Awaitable[bytes]]] = field(default_factory=dict)
+    #: what the strict profile knows at all nodes, to be changed
+    providers: Providers | None = field(default=None, init=False)
     #: the faults on demand of all nodes, to be listed and changed
     rules: Rules = field(init=False)
     #: the nodes that are one server with this one
@@ -116,6 +119,8 @@ class Node:
         node.whole = whole or Alone(node)
         if shared is not None and members is not None and isinstance(journal, SharedJournal):
             node.join(shared, members, journal)
+        if node.apns_registry is not None:
+            node.providers = Providers(node.apns_registry, node.everywhere, live)
         node.rules = Rules(faults, node.everywhere, live, clock)
         node.answers[RULES] = node.rules.answer
         return node

@@ -17,6 +17,7 @@ from trio_push.engine.contract import (
     Claim,
     Drop,
     HeldRow,
+    RequestId,
     Setting,
     Shared,
     Stored,
@@ -376,6 +377,40 @@ async def test_users(shared: Shared) -> None:
     assert (await shared.devices("ann"), await shared.user_of("bb")) == (["aa"], "bob")
     await shared.leave_user("bb")
     assert (await shared.devices("bob"), await shared.user_of("bb")) == ([], None)
+
+
+# -- ids of requests
+
+
+async def take(shared: Shared, node: str, *ids: str, void=()) -> list[RequestId | None]:
+    asked = [RequestId(id, b"print") for id in ids]
+    return await shared.take_ids(node, asked, void=void, hold_s=60)
+
+
+async def test_an_id_is_taken_once_and_answered_to_all(shared: Shared) -> None:
+    assert await take(shared, "a", "x", "y") == [None, None]
+    pending = RequestId("x", b"print")
+    assert await take(shared, "b", "x", "z") == [pending, None]
+    assert await take(shared, "a", "x") == [None], "its own it may take again"
+    answer = RequestId("x", b"print", b'{"a b": 1}\n')
+    await shared.answer_ids([answer, RequestId("y", b"print")], keep_s=60)
+    assert await take(shared, "b", "x", "y") == [answer, None]
+    assert await take(shared, "a", "x") == [answer]
+
+
+async def test_an_id_of_a_dead_node_is_free(shared: Shared) -> None:
+    await take(shared, "dead", "x", "y")
+    await shared.answer_ids([RequestId("y", b"print", b"done")], keep_s=60)
+    done = RequestId("y", b"print", b"done")
+    assert await take(shared, "b", "x", "y", void=["dead"]) == [None, done]
+    assert await take(shared, "c", "x", void=["dead"]) == [RequestId("x", b"print")]
+
+
+async def test_ids_are_not_held_nor_kept_for_ever(shared: Shared) -> None:
+    await shared.take_ids("a", [RequestId("x", b"")], void=(), hold_s=0.05)
+    await shared.answer_ids([RequestId("y", b"", b"done")], keep_s=0.05)
+    await trio.sleep(0.2)
+    assert await take(shared, "b", "x", "y") == [None, None]
 
 
 def test_fields_tell_slots_apart() -> None:

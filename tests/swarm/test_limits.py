@@ -74,6 +74,24 @@ def test_workers(devices: int, workers: int, expected: int) -> None:
     assert workers_needed(devices, workers, fit=1000) == expected
 
 
+@pytest.mark.parametrize(
+    ("devices", "workers", "expected"),
+    [(999, 0, 1), (1000, 0, 2), (1999, 0, 3), (2000, 4, 4), (9, 4, 3), (10, 9, 4)],
+)
+def test_workers_for_whole_users(devices: int, workers: int, expected: int) -> None:
+    """Three devices each: 999 go into a process for 1,000."""
+    assert workers_needed(devices, workers, fit=1000, per_user=3) == expected
+    parts = shares(devices, expected, per_user=3)
+    assert [part.start % 3 for part in parts] == [0] * expected
+    assert sum(map(len, parts)) == devices
+    assert 0 < min(map(len, parts)) <= max(map(len, parts)) <= 999
+
+
+def test_a_user_with_too_many_devices() -> None:
+    with pytest.raises(ConfigError, match=r"--devices-per-user 1001: .* room for 1000"):
+        workers_needed(2002, 0, fit=1000, per_user=1001)
+
+
 def test_too_few_workers_or_too_many() -> None:
     with pytest.raises(ConfigError, match=r"may open 1256\. Give --workers 3, or raise the limit"):
         workers_needed(2001, 2, fit=1000)

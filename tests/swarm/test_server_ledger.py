@@ -37,9 +37,9 @@ def pages(**bodies: Any) -> Handler:
 async def test_found_through_stats() -> None:
     async with serving(pages(ledger=LEDGER)) as api:
         stats = {"node_id": "n1", "api": api.url}
-        async with serving(pages(stats=stats)) as server, open_ledger(server, None) as ledger:
+        async with serving(pages(stats=stats)) as server, open_ledger(server, ()) as ledger:
             reading = await ledger.read()
-    assert ledger.api_url == api.url
+    assert ledger.api_urls == (api.url,)
     assert reading is not None
     assert reading.accepted == 7
 
@@ -48,10 +48,10 @@ async def test_given() -> None:
     async with (
         serving(pages(ledger=LEDGER)) as api,
         serving(pages()) as server,
-        open_ledger(server, api.url + "/") as ledger,
+        open_ledger(server, [api.url + "/"]) as ledger,
     ):
         assert await ledger.read() is not None
-        assert ledger.api_url == api.url
+        assert ledger.api_urls == (api.url,)
 
 
 @pytest.mark.parametrize(
@@ -59,8 +59,8 @@ async def test_given() -> None:
 )
 async def test_foreign_server_has_none(stats: Any) -> None:
     """Fleet's mock answers /stats, too."""
-    async with serving(pages(stats=stats)) as server, open_ledger(server, None) as ledger:
-        assert (ledger.api_url, await ledger.read()) == (None, None)
+    async with serving(pages(stats=stats)) as server, open_ledger(server, ()) as ledger:
+        assert (ledger.api_urls, await ledger.read()) == ((), None)
         assert "the swarm audits its own side alone" in ledger.missing
 
 
@@ -68,7 +68,7 @@ async def test_address_that_leads_elsewhere() -> None:
     """As when the server says 127.0.0.1 and is on another machine than we."""
     async with serving(pages(ledger=LEDGER)) as other:
         stats = {"node_id": "n2", "api": other.url}
-        async with serving(pages(stats=stats)) as server, open_ledger(server, None) as ledger:
+        async with serving(pages(stats=stats)) as server, open_ledger(server, ()) as ledger:
             assert await ledger.read() is None
             assert "give --api-url" in ledger.missing
 
@@ -76,18 +76,50 @@ async def test_address_that_leads_elsewhere() -> None:
 async def test_given_and_wrong() -> None:
     async with serving(pages()) as server:
         with pytest.raises(ConfigError, match=f"--api-url {server.url} has no /v1/ledger"):
-            async with open_ledger(server, server.url):
+            async with open_ledger(server, [server.url]):
                 pass
         nobody = await unused_target()
         with pytest.raises(Unreachable, match=f"--api-url {nobody.url} does not answer"):
-            async with open_ledger(server, nobody.url):
+            async with open_ledger(server, [nobody.url]):
                 pass
 
 
 async def test_a_server_that_goes_away() -> None:
     async with serving(pages()) as server:
         async with serving(pages(ledger=LEDGER)) as api:
-            opened = open_ledger(server, api.url)
+            opened = open_ledger(server, [api.url])
             ledger = await opened.__aenter__()
+        assert await ledger.read() is None
+        await opened.__aexit__(None, None, None)
+
+
+async def test_nodes_of_several_machines_are_read_together() -> None:
+    other = {
+        **LEDGER,
+        "node": "n2",
+        "accepted": 3,
+        "taken_over": 2,
+        "ended": {"delivered": 5, "handed_over": 0},
+    }
+    first = {**LEDGER, "ended": {"delivered": 5, "handed_over": 2}}
+    async with (
+        serving(pages(ledger=first)) as one,
+        serving(pages(ledger=other)) as two,
+        serving(pages()) as server,
+        open_ledger(server, [one.url, two.url]) as ledger,
+    ):
+        reading = await ledger.read()
+        assert ledger.api_urls == (one.url, two.url)
+    assert reading is not None
+    assert (reading.node, reading.accepted, reading.balanced) == ("n1,n2", 10, True)
+    assert reading.ended == {"delivered": 10, "handed_over": 0}
+
+
+async def test_a_node_that_does_not_answer_leaves_no_reading() -> None:
+    async with serving(pages()) as server, serving(pages(ledger=LEDGER)) as one:
+        async with serving(pages(ledger=LEDGER)) as two:
+            opened = open_ledger(server, [one.url, two.url])
+            ledger = await opened.__aenter__()
+            assert await ledger.read() is not None
         assert await ledger.read() is None
         await opened.__aexit__(None, None, None)

@@ -124,7 +124,7 @@ async def test_without_a_key_the_books_are_not_compared(tmp_path: Path) -> None:
             await run_swarm(settings_of(server, tmp_path, api_key=None, via="api"))
         with pytest.raises(ConfigError, match="asks for an --api-key"):
             await run_swarm(
-                settings_of(server, tmp_path, api_key=None, api_url=server.addresses.api)
+                settings_of(server, tmp_path, api_key=None, api_url=(server.addresses.api,))
             )
     assert report.figures["books"]["balanced"] is None
     assert "give --api-key" in report.figures["books"]["reasons"][0]
@@ -134,7 +134,7 @@ async def test_without_a_key_the_books_are_not_compared(tmp_path: Path) -> None:
 async def test_a_wrong_key_is_found_out_at_the_start(tmp_path: Path) -> None:
     wrong = "another-key-of-good-length"
     async with closed_server(tmp_path) as server:
-        for api_url in None, server.addresses.api:
+        for api_url in (), (server.addresses.api,):
             with pytest.raises(ConfigError, match="takes another key than --api-key") as caught:
                 await run_swarm(settings_of(server, tmp_path, api_key=wrong, api_url=api_url))
             assert wrong not in str(caught.value)

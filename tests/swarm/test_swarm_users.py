@@ -8,7 +8,6 @@ import pytest
 
 from tests.swarm.test_swarm import counts, run_swarm, server_of, settings_for
 from tests.swarm.test_swarm_auth import closed_server, settings_of
-from trio_push.errors import ConfigError
 
 
 @pytest.mark.parametrize("transport", ["sse", "ws", "mixed"])
@@ -176,8 +175,34 @@ async def test_devices_that_the_server_does_not_know_are_no_loss() -> None:
     assert report.figures["books"]["balanced"] is True, report.figures["books"]
 
 
-async def test_users_fit_into_one_process() -> None:
+@pytest.mark.parametrize("transport", ["sse", "mixed"])
+async def test_users_in_several_processes(transport: str) -> None:
     async with server_of() as server:
-        settings = settings_for(server.addresses.wire[0], devices_per_user=2, workers=2)
-        with pytest.raises(ConfigError, match=r"--devices-per-user: .* one process"):
-            await run_swarm(settings)
+        settings = settings_for(
+            server.addresses.wire[0],
+            via="api",
+            transport=transport,
+            devices_per_user=3,
+            workers=3,
+            mark_read=transport == "mixed",
+            push_rate=30,
+        )
+        report = await run_swarm(settings)
+        users = server.node.router.users
+        assert [len(users.tokens(f"user{i}")) for i in range(8)] == [3] * 6 + [2, 0]
+    accepted = report.figures["pushes"]["accepted"]
+    assert accepted == pytest.approx(30 * 20 / 7, abs=10)
+    marks = report.figures["deliveries"]["read_marks"]
+    assert (marks > 0) == settings.mark_read
+    assert counts(report, "deliveries", "received", "lost") == (accepted + marks, 0)
+    assert counts(report, "deliveries", "duplicate", "misdelivered", "foreign") == (0, 0, 0)
+    assert report.figures["books"]["balanced"] is True, report.figures["books"]
+
+
+async def test_single_devices_of_users_in_several_processes() -> None:
+    async with server_of() as server:
+        settings = settings_for(server.addresses.wire[0], devices_per_user=3, workers=2)
+        report = await run_swarm(settings)
+        assert len(server.node.router.users) == 7
+    assert counts(report, "deliveries", "lost", "misdelivered") == (0, 0)
+    assert report.figures["books"]["balanced"] is True, report.figures["books"]

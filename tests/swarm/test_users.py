@@ -26,6 +26,13 @@ def test_whose_devices_are(devices: int, per_user: int, owned: list[list[int]]) 
         users[len(owned)]
 
 
+def test_users_of_a_part() -> None:
+    part = Users(5, 3, "u", first=4)
+    assert list(part) == ["u4", "u5"]
+    assert list(part.devices(1)) == [3, 4]
+    assert part.owner(3) == 1
+
+
 def test_a_push_to_a_user_is_one_to_each_device() -> None:
     audit = Audit(5)
     plan = UserPlan(audit, Users(5, 2, "u"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import ssl
@@ -68,6 +69,20 @@ async def test_any_worker_answers_for_all() -> None:
             return b'"active_connections":40,"total_pushes":40' in stats and b'"nodes":2' in stats
 
         await until(stats_agree)
+
+
+async def test_a_repeated_request_is_known_to_any_worker() -> None:
+    body = b'{"token": "ff", "id": "tea", "payload": 1}'
+    async with crew_of(2) as crew:
+        answers = []
+        for _ in range(8):
+            async with Peer.connected(crew.api) as user:
+                headers = {"content_type": "application/json", "connection": "close"}
+                response = await user.request("POST", "/v1/push", body, **headers)
+            answers.append(json.loads(response.body))
+        assert [answer.get("duplicate", False) for answer in answers] == [False] + 7 * [True]
+        assert {answer["outcomes"]["stored"] for answer in answers} == {1}
+        assert (await crew.get("/v1/ledger"))["accepted"] == 1
 
 
 async def test_each_worker_is_shown_on_request() -> None:

@@ -1,7 +1,7 @@
 """What the strict profile of APNs knows of providers and device tokens: shown and changed.
 
-Registered when the server has that profile. A change holds until the server ends; the file of
-`--apns-credentials` is not written.
+Registered when the server has that profile. A change holds at all nodes until the last of them
+ends; the file of `--apns-credentials` is not written.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from trio_push.wire.tokens import parse_token
 
 if TYPE_CHECKING:
     from trio_push.auth.apns_registry import Registry
+    from trio_push.engine.providers import Providers
 
 blueprint = Blueprint("apns", __name__)
 tag_blueprint(blueprint, ["APNs"])
@@ -54,7 +55,7 @@ async def show_apns() -> Response:
 @blueprint.put("/v1/apns/keys/<key_id>")
 @document_request(KeyBody)
 @document_response(KeyRecord)
-@may_refuse(400)
+@may_refuse(400, 503)
 async def put_key(key_id: str) -> Response:
     """Add or replace a key of provider tokens
 
@@ -63,7 +64,7 @@ async def put_key(key_id: str) -> Response:
     body = await read_json(_read_key)
     record = _record(KeyRecord, body, key_id=key_id)
     try:
-        _registry().put_key(record)
+        await _providers().put_key(record)
     except ConfigError as error:
         raise Invalid(str(error), field="public_key") from None
     return json_response(record)
@@ -71,19 +72,19 @@ async def put_key(key_id: str) -> Response:
 
 @blueprint.delete("/v1/apns/keys/<key_id>")
 @document_response(KeyRecord)
-@may_refuse(404)
+@may_refuse(404, 503)
 async def delete_key(key_id: str) -> Response:
     """Take a key away
 
     Tokens that it has signed are invalid from now on.
     """
-    return _found(_registry().drop_key(key_id), "key")
+    return _found(await _providers().drop_key(key_id), "key")
 
 
 @blueprint.put("/v1/apns/teams/<team_id>")
 @document_request(TeamBody)
 @document_response(TeamRecord)
-@may_refuse(400)
+@may_refuse(400, 503)
 async def put_team(team_id: str) -> Response:
     """Say what a team may push to
 
@@ -91,25 +92,25 @@ async def put_team(team_id: str) -> Response:
     """
     body = await read_json(_read_team)
     record = _record(TeamRecord, body, team_id=team_id)
-    _registry().put_team(record)
+    await _providers().put_team(record)
     return json_response(record)
 
 
 @blueprint.delete("/v1/apns/teams/<team_id>")
 @document_response(TeamRecord)
-@may_refuse(404)
+@may_refuse(404, 503)
 async def delete_team(team_id: str) -> Response:
     """Forget what a team may push to
 
     From now on that is everything.
     """
-    return _found(_registry().drop_team(team_id), "team")
+    return _found(await _providers().drop_team(team_id), "team")
 
 
 @blueprint.put("/v1/apns/tokens/<token>")
 @document_request(TokenBody)
 @document_response(TokenRecord)
-@may_refuse(400)
+@may_refuse(400, 503)
 async def put_token(token: str) -> Response:
     """Say what a device token is for
 
@@ -117,7 +118,7 @@ async def put_token(token: str) -> Response:
     """
     body = await read_json(_read_token)
     record = _record(TokenRecord, body, token=token)
-    return json_response(_registry().put_token(record))
+    return json_response(await _providers().put_token(record))
 
 
 @blueprint.get("/v1/apns/tokens/<token>")
@@ -130,19 +131,25 @@ async def show_token(token: str) -> Response:
 
 @blueprint.delete("/v1/apns/tokens/<token>")
 @document_response(TokenRecord)
-@may_refuse(400, 404)
+@may_refuse(400, 404, 503)
 async def delete_token(token: str) -> Response:
     """Forget what is known of a device token
 
     From now on it is for everything.
     """
-    return _found(_registry().drop_token(parse_token(token)), "token")
+    return _found(await _providers().drop_token(parse_token(token)), "token")
 
 
 def _registry() -> Registry:
     registry = current_api().node.apns_registry
     assert registry is not None, "the blueprint is registered with a registry alone"
     return registry
+
+
+def _providers() -> Providers:
+    providers = current_api().node.providers
+    assert providers is not None, "as there is a registry"
+    return providers
 
 
 def _record(kind: type[R], body: msgspec.Struct, **ids: str) -> R:

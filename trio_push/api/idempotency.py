@@ -82,8 +82,9 @@ class Ids(Generic[A]):
         claim.end()
 
     def forget(self, claim: Claim[A]) -> None:
-        """Nothing was pushed: the id is free again."""
-        del self._pending[claim.id]
+        """Nothing was pushed: the id is free again. A claim that was settled stays."""
+        if self._pending.get(claim.id) is claim:
+            del self._pending[claim.id]
         claim.end()
 
     def _expire(self, now: float) -> None:

@@ -5,8 +5,8 @@ A line that is wrong harms no other.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Awaitable, Sequence
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
@@ -20,9 +20,18 @@ from trio_push.router.channel import check_kept
 
 if TYPE_CHECKING:
     from trio_push.api.idempotency import Claim
+    from trio_push.engine.contract import RequestId
     from trio_push.push import Push, State
 
 _encoder: Final = msgspec.json.Encoder()
+
+
+class _Row(NamedTuple):
+    """A line that is to be pushed, and the claim on its id if it has one."""
+
+    number: int
+    push: Push
+    claim: Claim[PushAnswer] | None
 
 
 class Batch:
@@ -32,91 +41,108 @@ class Batch:
         self._pusher = pusher
         self._lines = lines
         self._answers: dict[int, LineAnswer] = {}
-        self._pushes: list[Push] = []
-        #: for each push, its line and the claim on its id
-        self._rows: list[tuple[int, Claim[PushAnswer] | None]] = []
+        #: lines with ids that were claimed before, here or at another node
         self._repeated: list[tuple[int, Claim[PushAnswer]]] = []
+        self._repeated_elsewhere: list[tuple[_Row, RequestId]] = []
 
     async def push(self) -> bytes:
         """Push all of them; returns a line for each, in order."""
-        await self._push_new()
+        rows = [row for line in self._lines if (row := self._read(line)) is not None]
+        await self._push_new(await self._new_everywhere(rows))
         # After the new ones are settled, or two lines of one id would wait for each other.
+        for row, known in self._repeated_elsewhere:
+            assert row.claim is not None
+            await self._repeat(row.number, self._pusher.elsewhere.repeated(row.claim, known))
         for number, claim in self._repeated:
-            await self._repeat(number, claim)
+            await self._repeat(number, repeated(claim))
         return _encoder.encode_lines([self._answers[line.number] for line in self._lines])
 
-    async def _push_new(self) -> None:
-        try:
-            for line in self._lines:
-                self._read(line)
-            states = await self._pusher.submit(self._pushes) if self._pushes else []
-        except Refusal as refusal:
-            self._free_ids()
-            for number, _ in self._rows:
-                self._refuse(number, refusal)
-        except BaseException:
-            self._free_ids()
-            raise
-        else:
-            for row, push, state in zip(self._rows, self._pushes, states, strict=True):
-                self._judge(*row, push, state)
-
-    def _judge(
-        self, number: int, claim: Claim[PushAnswer] | None, push: Push, state: State
-    ) -> None:
-        try:
-            check_kept(state)
-        except Refusal as refusal:
-            if claim is not None:
-                self._pusher.forget(claim)
-            self._refuse(number, refusal)
-        else:
-            self._accept(number, claim, push, state)
-
-    def _read(self, line: Line) -> None:
-        """Find out what to do with a line: push it, repeat an answer, or refuse it."""
+    def _read(self, line: Line) -> _Row | None:
+        """What is to be pushed, unless the line is refused, or repeats another."""
         try:
             if line.data is None:
                 raise Invalid(f"the line has more than {MAX_LINE_BYTES} bytes", status=413)
             request = decode(line_decoder, line.data)
             push = self._pusher.push_of(request, single_token(request))
             claim, is_mine = self._pusher.claim(request, push)
-            if claim is not None and not is_mine:
-                self._repeated.append((line.number, claim))
-            else:
-                self._check(push, claim)
-                self._pushes.append(push)
-                self._rows.append((line.number, claim))
         except (Refusal, Invalid) as error:
             self._refuse(line.number, error)
+            return None
+        if claim is not None and not is_mine:
+            self._repeated.append((line.number, claim))
+            return None
+        return _Row(line.number, push, claim)
 
-    def _check(self, push: Push, claim: Claim[PushAnswer] | None) -> None:
+    async def _new_everywhere(self, rows: list[_Row]) -> list[_Row]:
+        """Those that no other node has had."""
+        claims = [row.claim for row in rows if row.claim is not None]
+        if not claims:
+            return rows
         try:
-            self._pusher.check(push)
+            known = dict(zip(claims, await self._pusher.elsewhere.take(claims), strict=True))
+        except Refusal as refusal:
+            for row in rows:
+                if row.claim is not None:
+                    self._refuse(row.number, refusal)
+            return [row for row in rows if row.claim is None]
+        new = []
+        for row in rows:
+            if row.claim is not None and (found := known[row.claim]) is not None:
+                self._repeated_elsewhere.append((row, found))
+            else:
+                new.append(row)
+        return new
+
+    async def _push_new(self, rows: list[_Row]) -> None:
+        claims = [row.claim for row in rows if row.claim is not None]
+        try:
+            rows = [row for row in rows if self._passes(row)]
+            states = await self._pusher.submit([row.push for row in rows]) if rows else []
+        except Refusal as refusal:
+            for row in rows:
+                self._drop(row, refusal)
         except BaseException:
-            if claim is not None:
+            for claim in claims:
                 self._pusher.forget(claim)
             raise
+        else:
+            for row, state in zip(rows, states, strict=True):
+                self._judge(row, state)
+        await self._pusher.elsewhere.tell(claims)
 
-    def _free_ids(self) -> None:
-        for _, claim in self._rows:
-            if claim is not None:
-                self._pusher.forget(claim)
-
-    def _accept(
-        self, number: int, claim: Claim[PushAnswer] | None, push: Push, state: State
-    ) -> None:
-        outcome, reason = state.outcome, state.reason
-        self._answers[number] = LineAnswer(number, push.id, outcome, reason)
-        if claim is not None:
-            result = Result(push.token, outcome, reason)
-            self._pusher.settle(claim, PushAnswer(push.id, {outcome: 1}, [result]))
-
-    async def _repeat(self, number: int, claim: Claim[PushAnswer]) -> None:
+    def _passes(self, row: _Row) -> bool:
         try:
-            answer = await repeated(claim)
+            self._pusher.check(row.push)
         except Refusal as refusal:
-            self._refuse(number, refusal)
+            self._drop(row, refusal)
+            return False
+        return True
+
+    def _judge(self, row: _Row, state: State) -> None:
+        try:
+            check_kept(state)
+        except Refusal as refusal:
+            self._drop(row, refusal)
+        else:
+            self._accept(row, state)
+
+    def _drop(self, row: _Row, refusal: Refusal) -> None:
+        if row.claim is not None:
+            self._pusher.forget(row.claim)
+        self._refuse(row.number, refusal)
+
+    def _accept(self, row: _Row, state: State) -> None:
+        outcome, reason, push = state.outcome, state.reason, row.push
+        self._answers[row.number] = LineAnswer(row.number, push.id, outcome, reason)
+        if row.claim is not None:
+            result = Result(push.token, outcome, reason)
+            self._pusher.settle(row.claim, PushAnswer(push.id, {outcome: 1}, [result]))
+
+    async def _repeat(self, number: int, answered: Awaitable[PushAnswer]) -> None:
+        try:
+            answer = await answered
+        except (Refusal, Invalid) as error:
+            self._refuse(number, error)
         else:
             result = answer.results[0]
             self._answers[number] = LineAnswer(

@@ -14,6 +14,7 @@ from typing import Final
 import msgspec
 import trio
 
+from trio_push.api.elsewhere import Elsewhere
 from trio_push.api.idempotency import Claim, Ids
 from trio_push.api.models import PushAnswer, PushLine, PushRequest, Result
 from trio_push.api.problems import Invalid, name_of
@@ -41,6 +42,7 @@ class Pusher:
     def __init__(self, node: Node) -> None:
         self._node = node
         self._ids: Ids[PushAnswer] = Ids()
+        self.elsewhere = Elsewhere(self._ids, node.everywhere)
 
     async def push_and_wait(self, request: PushRequest, timeout_s: float) -> PushAnswer:
         """Push to one device and wait for its acknowledgement.
@@ -81,12 +83,17 @@ class Pusher:
             return await self._perform(request, push)
         if not is_mine:
             return await repeated(claim)
+        [known] = await self.elsewhere.take([claim])
+        if known is not None:
+            return await self.elsewhere.repeated(claim, known)
         try:
             answer = await self._perform(request, push)
+            self.settle(claim, answer)
         except BaseException:
             self.forget(claim)
             raise
-        self.settle(claim, answer)
+        finally:
+            await self.elsewhere.tell([claim])
         return answer
 
     async def submit(self, pushes: Sequence[Push]) -> list[State]:

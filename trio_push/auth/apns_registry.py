@@ -136,6 +136,9 @@ class Registry:
     def list_teams(self) -> list[TeamRecord]:
         return list(self._teams.values())
 
+    def team(self, team_id: str) -> TeamRecord | None:
+        return self._teams.get(team_id)
+
     def token(self, token: str) -> TokenRecord | None:
         return self._tokens.get(token)
 
@@ -144,10 +147,7 @@ class Registry:
 
     def put_key(self, record: KeyRecord) -> None:
         """Add a key, or replace the one of its id. Raises ConfigError for what is no such key."""
-        key = Key(public_key(record.public_key.encode()))
-        if key.algorithm != "ES256":
-            raise ConfigError("it is not a key of the curve P-256, which ES256 needs")
-        self._keys[record.key_id] = ProviderKey(record, key)
+        self._keys[record.key_id] = provider_key(record)
         self.version += 1
 
     def put_team(self, record: TeamRecord) -> None:
@@ -178,6 +178,14 @@ class Registry:
             self.put_token(record)
         except Refusal as refusal:
             raise ConfigError(str(refusal)) from None
+
+
+def provider_key(record: KeyRecord) -> ProviderKey:
+    """Raises ConfigError for what is no such key."""
+    key = Key(public_key(record.public_key.encode()))
+    if key.algorithm != "ES256":
+        raise ConfigError("it is not a key of the curve P-256, which ES256 needs")
+    return ProviderKey(record, key)
 
 
 def parse_registry(data: bytes) -> Registry:

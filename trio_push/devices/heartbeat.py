@@ -17,7 +17,7 @@ from trio_push.wire.close_codes import SILENT
 
 #: devices written to before other tasks get a turn
 SLICE = 200
-#: seconds between two looks at who is due
+#: seconds between two looks at who is due, at least
 TICK_S = 0.25
 #: intervals without a sign of life: gone at the third beat in a row to which there was no answer;
 #: the half is the time that an answer may take
@@ -41,8 +41,12 @@ class Heartbeat:
             self._round.append((trio.current_time() + self._interval_s, connection))
 
     async def run(self) -> None:
+        if self._interval_s == 0:
+            await trio.sleep_forever()
         while True:
-            await trio.sleep(TICK_S)
+            # Who comes meanwhile is due an interval from then: later than all who are here.
+            in_s = self._round[0][0] - trio.current_time() if self._round else self._interval_s
+            await trio.sleep(max(in_s, TICK_S))
             await self._beat(trio.current_time())
 
     async def _beat(self, now: float) -> None:

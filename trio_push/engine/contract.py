@@ -134,6 +134,16 @@ class Taken(NamedTuple):
     owners: frozenset[str] = frozenset()
 
 
+class RequestId(NamedTuple):
+    """The id that a caller gave a request."""
+
+    id: str
+    #: the same for the same request
+    fingerprint: bytes
+    #: None: it is not answered yet
+    answer: bytes | None = None
+
+
 class Shared(Protocol):
     """What all nodes see. `void` names nodes that are known to be dead."""
 
@@ -271,3 +281,13 @@ class Shared(Protocol):
         """The user's tokens, in order."""
 
     async def user_of(self, token: str) -> str | None: ...
+
+    # -- ids of requests
+
+    async def take_ids(
+        self, node: str, ids: Sequence[RequestId], *, void: Collection[str], hold_s: float
+    ) -> list[RequestId | None]:
+        """The node answers what has these ids, within `hold_s`. Of those that others have: what."""
+
+    async def answer_ids(self, ids: Sequence[RequestId], *, keep_s: float) -> None:
+        """How requests were answered, for whoever repeats them; without an answer, not at all."""

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 import trio
 
-from trio_push.engine.contract import Taken
+from trio_push.engine.contract import RequestId, Taken
 from trio_push.engine.engine import Answers, Engine
 from trio_push.engine.live import Live
 from trio_push.engine.messages import (
@@ -36,6 +36,8 @@ from trio_push.wire.reasons import SERVICE_UNAVAILABLE, TOO_MANY_DEVICES
 
 #: time that a node has to write to all of its devices: half a minute for a million
 BROADCAST_S: Final = 60.0
+#: time that a node has to answer a request that has an id, before another may carry it out
+HOLD_S: Final = 60.0
 
 
 class Waiting(NamedTuple):
@@ -222,6 +224,26 @@ class Everywhere:
             for node in self._engine.members.others:
                 nursery.start_soon(at, node)
         return heard
+
+    # -- ids that callers gave their requests
+
+    async def take_ids(self, ids: Sequence[RequestId]) -> Sequence[RequestId | None]:
+        """Of each id what another node knows of it; those with None are this node's to answer."""
+        if self._engine is None or not ids:
+            return [None] * len(ids)
+        members = self._engine.members
+        with _promised():
+            return await self._engine.shared.take_ids(
+                members.name, ids, void=members.void, hold_s=HOLD_S
+            )
+
+    async def answer_ids(self, ids: Sequence[RequestId], *, keep_s: float) -> None:
+        """Tell the other nodes, if they can be told, how requests were answered, or that not."""
+        if self._engine is not None and ids:
+            try:
+                await self._engine.shared.answer_ids(ids, keep_s=keep_s)
+            except StoreFailed as failed:
+                self._engine.members.failed(failed)
 
     # -- inside
 

@@ -20,6 +20,7 @@ from trio_push.engine.contract import (
     Claim,
     Drop,
     HeldRow,
+    RequestId,
     Setting,
     Stored,
     Swept,
@@ -31,6 +32,8 @@ from trio_push.push import State
 
 #: time to wait for a message
 WAIT_S = 1.0
+#: in place of the node that is to answer a request
+ANSWERED = "-"
 
 
 class MemoryShared:
@@ -58,6 +61,8 @@ class MemoryShared:
         self._gone: dict[str, int] = {}
         self._user: dict[str, str] = {}
         self._devices: defaultdict[str, list[str]] = defaultdict(list)
+        #: until when each id is known, and who is to answer it
+        self._ids: dict[str, tuple[float, str, RequestId]] = {}
 
     async def _reach(self) -> None:
         await trio.lowlevel.checkpoint()
@@ -367,3 +372,26 @@ class MemoryShared:
     async def user_of(self, token: str) -> str | None:
         await self._reach()
         return self._user.get(token)
+
+    # -- ids of requests
+
+    async def take_ids(
+        self, node: str, ids: Sequence[RequestId], *, void: Collection[str], hold_s: float
+    ) -> list[RequestId | None]:
+        await self._reach()
+        now, found = trio.current_time(), []
+        for each in ids:
+            until, holder, known = self._ids.get(each.id, (0.0, "", each))
+            is_free = until <= now or holder in {node, *void}
+            if is_free:
+                self._ids[each.id] = now + hold_s, node, each
+            found.append(None if is_free else known)
+        return found
+
+    async def answer_ids(self, ids: Sequence[RequestId], *, keep_s: float) -> None:
+        await self._reach()
+        for each in ids:
+            if each.answer is None:
+                self._ids.pop(each.id, None)
+            else:
+                self._ids[each.id] = trio.current_time() + keep_s, ANSWERED, each

@@ -16,7 +16,7 @@ from coredis.exceptions import NoScriptError
 from coredis.tokens import PureToken
 
 from trio_push.engine import scripts
-from trio_push.engine.client import REDIS_ERRORS, Client, Link
+from trio_push.engine.client import REDIS_ERRORS, Link
 from trio_push.engine.contract import (
     NO_ONE,
     NOTE_AGAIN_S,
@@ -24,6 +24,7 @@ from trio_push.engine.contract import (
     Claim,
     Drop,
     HeldRow,
+    RequestId,
     Setting,
     Stored,
     Swept,
@@ -31,9 +32,23 @@ from trio_push.engine.contract import (
     Written,
 )
 from trio_push.engine.partitions import Keys
+from trio_push.engine.redis_commands import (
+    ByText,
+    Command,
+    evalsha,
+    hgetall,
+    hmget,
+    hvals,
+    xadd,
+)
 from trio_push.engine.redis_values import (
+    ANSWERS_BYTES,
+    answer_args,
     by_order,
     head_args,
+    id_args,
+    id_of,
+    known_id,
     names_of,
     pairs_of,
     row_args,
@@ -47,8 +62,6 @@ from trio_push.engine.redis_values import (
 from trio_push.engine.scripts import Script
 
 T = TypeVar("T")
-#: what is asked of a pipeline; Any: coredis has a type for each command
-Command = Callable[[Any], Any]
 
 #: messages read from an inbox at once, each of which may carry hundreds of pushes
 READ_AT_ONCE: Final = 64
@@ -84,7 +97,7 @@ class RedisShared:
             results = list(pipe.results or ())
             for i, result in enumerate(results):
                 if isinstance(result, NoScriptError):
-                    results[i] = await commands[i](_ByText(client))
+                    results[i] = await commands[i](ByText(client))
                 elif isinstance(result, Exception):
                     raise result
         except REDIS_ERRORS as exc:
@@ -97,7 +110,7 @@ class RedisShared:
     ) -> dict[int, Any]:
         """Run a script in each partition, with `head` and the partition's own arguments."""
         commands = [
-            _evalsha(script, self._keys.base(partition), (*head, *own))
+            evalsha(script, self._keys.base(partition), (*head, *own))
             for partition, own in args.items()
         ]
         return dict(zip(args, await self._run(commands), strict=True))
@@ -128,7 +141,7 @@ class RedisShared:
     # -- nodes and their inboxes
 
     async def beat(self, node: str, lease_s: float, *, begins: bool = False) -> Beat:
-        beat = _evalsha(scripts.BEAT, self._keys.nodes, (node, lease_s, int(begins)))
+        beat = evalsha(scripts.BEAT, self._keys.nodes, (node, lease_s, int(begins)))
         [[was_alive, changed, *others]] = await self._run([beat])
         alive = {name.decode(): is_alive for name, is_alive in pairs_of(others)}
         living = {node, *(name for name, is_alive in alive.items() if is_alive)}
@@ -143,7 +156,7 @@ class RedisShared:
         await self._run([lambda p: p.zadd(self._keys.nodes, {node: 1})])
 
     async def send(self, messages: Mapping[str, bytes]) -> None:
-        await self._run([_xadd(self._keys.inbox(node), data) for node, data in messages.items()])
+        await self._run([xadd(self._keys.inbox(node), data) for node, data in messages.items()])
 
     async def receive(self, node: str, after: str, *, wait: bool = True) -> list[tuple[str, bytes]]:
         inbox = self._keys.inbox(node)
@@ -183,12 +196,12 @@ class RedisShared:
 
     async def change(self, values: Mapping[str, bytes], *, fresh: bool) -> int:
         named = [arg for pair in values.items() for arg in pair]
-        change = _evalsha(scripts.CHANGE, self._keys.settings, (int(fresh), *named))
+        change = evalsha(scripts.CHANGE, self._keys.settings, (int(fresh), *named))
         [number] = await self._run([change])
         return int(number)
 
     async def settings(self) -> tuple[int, dict[str, Setting]]:
-        [found] = await self._run([_hgetall(self._keys.settings)])
+        [found] = await self._run([hgetall(self._keys.settings)])
         changed = int(found.pop(b"", 0))
         return changed, {name.decode(): setting_of(data) for name, data in found.items()}
 
@@ -227,7 +240,7 @@ class RedisShared:
         for token in tokens:
             by_partition[self._keys.partition_of(token)].append(token)
         answers = await self._run(
-            [_hmget(f"{self._keys.base(n)}:own", those) for n, those in by_partition.items()]
+            [hmget(f"{self._keys.base(n)}:own", those) for n, those in by_partition.items()]
         )
         owner: dict[str, bytes | None] = {}
         for those, found in zip(by_partition.values(), answers, strict=True):
@@ -294,7 +307,7 @@ class RedisShared:
 
     async def rows(self, tokens: Sequence[str]) -> list[list[HeldRow]]:
         found = await self._run(
-            [_hvals(self._keys.table("rows", token) + f":{token}") for token in tokens]
+            [hvals(self._keys.table("rows", token) + f":{token}") for token in tokens]
         )
         return [
             sorted((row_of(token, data) for data in rows), key=by_order)
@@ -320,7 +333,7 @@ class RedisShared:
 
     async def unregistered(self) -> dict[str, int]:
         tables = [f"{self._keys.base(n)}:gone" for n in range(self.partitions)]
-        found = await self._run([_hgetall(table) for table in tables])
+        found = await self._run([hgetall(table) for table in tables])
         return {token.decode(): int(at) for table in found for token, at in table.items()}
 
     async def enrol(self, user: str, token: str, *, per_user: int) -> bool:
@@ -358,43 +371,18 @@ class RedisShared:
         [user] = await self._run([lambda p: p.hget(self._keys.table("user", token), token)])
         return None if user is None else user.decode()
 
+    # -- ids of requests
+
+    async def take_ids(
+        self, node: str, ids: Sequence[RequestId], *, void: Collection[str], hold_s: float
+    ) -> list[RequestId | None]:
+        head = (*head_args(node, 0, void), int(1000 * hold_s))
+        found = await self._each(scripts.TAKE_IDS, ids, id_of, id_args, head)
+        return [known_id(*pair) for pair in zip(ids, found, strict=True)]
+
+    async def answer_ids(self, ids: Sequence[RequestId], *, keep_s: float) -> None:
+        head = (*head_args("", 0, ()), int(1000 * keep_s), ANSWERS_BYTES // self.partitions)
+        await self._each(scripts.ANSWER_IDS, ids, id_of, answer_args, head)
+
     def _devices(self, user: str) -> str:
         return f"{self._keys.table('devices', user)}:{user}"
-
-
-# -- commands as values, so that one that found no script can be sent again
-
-
-class _ByText:
-    """Takes the place of a pipeline and sends the text of a script, once its hash was unknown."""
-
-    def __init__(self, client: Client) -> None:
-        self._client = client
-
-    def evalsha(self, sha: str, keys: list[str], args: list[Any]) -> Any:
-        return self._client.eval(_BY_SHA[sha].text, keys, args)
-
-
-_BY_SHA: Final = {
-    script.sha: script for script in vars(scripts).values() if isinstance(script, Script)
-}
-
-
-def _evalsha(script: Script, base: str, args: Sequence[Any]) -> Command:
-    return lambda pipe: pipe.evalsha(script.sha, [base], list(args))
-
-
-def _xadd(key: str, data: bytes) -> Command:
-    return lambda pipe: pipe.xadd(key, {"m": data})
-
-
-def _hmget(key: str, fields: Sequence[str]) -> Command:
-    return lambda pipe: pipe.hmget(key, fields)
-
-
-def _hvals(key: str) -> Command:
-    return lambda pipe: pipe.hvals(key)
-
-
-def _hgetall(key: str) -> Command:
-    return lambda pipe: pipe.hgetall(key)

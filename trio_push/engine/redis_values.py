@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from trio_push.engine.contract import HeldRow, Setting, Stored, Taken
+from trio_push.engine.contract import HeldRow, RequestId, Setting, Stored, Taken
 from trio_push.push import Push, State
 
 #: time after which a row that must not be stored, but has an owner, is looked at again
@@ -16,6 +16,10 @@ LOOK_AGAIN_S: Final = 60.0
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(Push).decode
+
+
+#: bytes of answers to requests with an id that are kept, in all partitions together
+ANSWERS_BYTES: Final = 2**25
 
 
 def head_args(node: str, now: float, void: Collection[str]) -> tuple[Any, ...]:
@@ -85,3 +89,25 @@ def names_of(answer: Sequence[bytes]) -> list[str]:
 
 def pairs_of(items: Sequence[Any]) -> list[tuple[Any, Any]]:
     return list(zip(items[::2], items[1::2], strict=True))
+
+
+def id_of(request: RequestId) -> str:
+    return request.id
+
+
+def answer_args(request: RequestId) -> tuple[Any, ...]:
+    if request.answer is None:
+        return request.id, ""
+    return request.id, b"- %s %s" % (request.fingerprint.hex().encode(), request.answer)
+
+
+def id_args(request: RequestId) -> tuple[Any, ...]:
+    return request.id, request.fingerprint.hex()
+
+
+def known_id(asked: RequestId, data: bytes | None) -> RequestId | None:
+    """What is known of an id that was asked for."""
+    if data is None:
+        return None
+    _, fingerprint, answer = data.split(b" ", 2)
+    return RequestId(asked.id, bytes.fromhex(fingerprint.decode()), answer or None)

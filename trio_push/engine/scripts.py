@@ -9,6 +9,8 @@ KEYS[1] is the base of a partition. Its keys are made from it by the prelude:
     :gone         hash  token → since when it is unregistered
     :user         hash  token → user          :devices:USER  zset  token by time of coming
     :taken:NODE   set   rows that others took over from a node that could not be asked for them
+    :id:ID        string  "node fingerprint answer" of a request; "-" for the node that answered
+    :answers      list  "bytes id" of those answered, the oldest first; :answers:bytes their sum
 
 A row is a line "uid state expires number id" and, after the line break, the push in msgpack.
 """
@@ -363,4 +365,44 @@ for i = 1, #all, 2 do
     drop(token, all[i], id)
 end
 return owner and {count, owner} or {count}
+""")
+
+#: (hold in ms, (id, fingerprint)…) → for each what another node has of it, or false
+TAKE_IDS: Final = _script("""
+local hold = arg()
+local found = {}
+while next_arg < #ARGV do
+    local key, value = base .. ':id:' .. arg(), me .. ' ' .. arg() .. ' '
+    local old = redis.call('GET', key)
+    local holder = old and string.match(old, '^(%S+)')
+    if not old or holder == me or void[holder] then
+        redis.call('SET', key, value, 'PX', hold)
+        old = false
+    end
+    found[#found + 1] = old
+end
+return found
+""")
+
+#: (time to keep them in ms, bytes to keep at most, (id, answer or '')…)
+ANSWER_IDS: Final = _script("""
+local keep, most = arg(), tonumber(arg())
+local order, total = base .. ':answers', base .. ':answers:bytes'
+while next_arg < #ARGV do
+    local id, value = arg(), arg()
+    if value == '' then
+        redis.call('DEL', base .. ':id:' .. id)
+    else
+        redis.call('SET', base .. ':id:' .. id, value, 'PX', keep)
+        local count = redis.call('RPUSH', order, #value .. ' ' .. id)
+        local size = redis.call('INCRBY', total, #value)
+        while size > most and count > 1 do
+            local bytes, oldest = string.match(redis.call('LPOP', order), '^(%d+) (.*)$')
+            redis.call('DEL', base .. ':id:' .. oldest)
+            count, size = count - 1, redis.call('DECRBY', total, bytes)
+        end
+        redis.call('PEXPIRE', order, keep)
+        redis.call('PEXPIRE', total, keep)
+    end
+end
 """)

@@ -37,5 +37,6 @@ async def restore(
         offline.restore(row, now, resend_at=now + RETURN_S)
         if pushes % SLICE == 0:
             await trio.lowlevel.checkpoint()
-    if journal.durable:
-        log.info("restored", pushes=pushes, unregistered=len(unregistered), users=len(users))
+    found = {"pushes": pushes, "unregistered": len(unregistered), "users": len(users)}
+    if any(found.values()):
+        log.info("restored", **found)

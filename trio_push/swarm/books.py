@@ -7,7 +7,7 @@ goes missing between them, and why the books do not balance, in words, comes out
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -44,6 +44,8 @@ class Reading(msgspec.Struct, frozen=True):
     open: dict[str, int]
     ended: dict[str, int]
     balanced: bool
+    #: pushes that another node had accepted
+    taken_over: int = 0
     faults: list[FaultCount] = []
 
 
@@ -79,6 +81,35 @@ def parse_reading(body: bytes) -> Reading | None:
         return msgspec.json.decode(body, type=Reading)
     except msgspec.DecodeError:
         return None
+
+
+def together(readings: Sequence[Reading]) -> Reading:
+    """The ledgers of nodes that are one server, as its ledger.
+
+    What they have handed over to each other did not end: it is left out.
+    """
+    if len(readings) == 1:
+        return readings[0]
+    ended = _summed(each.ended for each in readings)
+    taken_over = sum(each.taken_over for each in readings)
+    between = min(taken_over, ended.get("handed_over", 0))
+    return Reading(
+        node=",".join(each.node for each in readings),
+        epoch=",".join(each.epoch for each in readings),
+        accepted=sum(each.accepted for each in readings),
+        open=_summed(each.open for each in readings),
+        ended={**ended, "handed_over": ended.get("handed_over", 0) - between},
+        balanced=all(each.balanced for each in readings),
+        taken_over=taken_over - between,
+        faults=[fault for each in readings for fault in each.faults],
+    )
+
+
+def _summed(counts: Iterable[dict[str, int]]) -> dict[str, int]:
+    total: Counter[str] = Counter()
+    for each in counts:
+        total.update(each)
+    return dict(total)
 
 
 def gained(before: Reading, after: Reading) -> dict[str, int]:

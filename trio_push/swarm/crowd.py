@@ -202,7 +202,7 @@ async def local_crowd(
     population = Population(
         destination,
         audit,
-        Stamper(share.run, first=share.first),
+        Stamper(share.run, first=_first_addressee(settings, share)),
         seed=share.seed,
         wall_offset_s=wall_offset_s() - share.ahead_s,
         on_push=None if on_push is None else on_push.received,
@@ -214,6 +214,22 @@ async def local_crowd(
         mark_read=settings.mark_read,
     )
     return LocalCrowd(settings, share, population, on_push)
+
+
+def users_of(settings: SwarmSettings, *, first_device: int = 0) -> Users | None:
+    """Whose devices those of `settings` are, where the first is that device of all."""
+    per_user = settings.devices_per_user
+    if not per_user:
+        return None
+    first = first_device // per_user
+    return Users(settings.devices, per_user, settings.user_prefix, first=first)
+
+
+def _first_addressee(settings: SwarmSettings, share: Share) -> int:
+    """What the stamp of a push says when it is for the first device, or user, of the share."""
+    if share.users is not None and settings.addresses_users:
+        return share.users.first
+    return share.first
 
 
 def _signer(settings: SwarmSettings) -> Signer | None:

@@ -28,27 +28,36 @@ def devices_per_process() -> int:
     return max(raise_file_limit() - FILES_KEPT_FREE, 0)
 
 
-def workers_needed(devices: int, workers: int, fit: int) -> int:
+def workers_needed(devices: int, workers: int, fit: int, per_user: int = 1) -> int:
     """How many processes hold the devices, if `fit` go into each: `workers`, or for 0 the fewest.
 
-    ConfigError when they are too few, or would be too many.
+    All of a user's devices are in the same one. ConfigError when they are too few, or would be too
+    many.
     """
-    needed = -(-devices // max(fit, 1))
+    users, users_fit = -(-devices // per_user), fit // per_user
+    if fit > 0 and not users_fit:
+        raise ConfigError(
+            f"--devices-per-user {per_user}: all devices of a user are in one process, and one has "
+            f"room for {fit}"
+        )
+    needed = -(-users // max(users_fit, 1))
     remedy = f"raise the limit (ulimit -Hn {devices + FILES_KEPT_FREE}, LimitNOFILE= of systemd)"
     why = (
         f"--devices {devices}: every device needs an open file and a process may open "
         f"{fit + FILES_KEPT_FREE}."
     )
     if needed > MAX_WORKERS:
-        raise ConfigError(f"{why} Give at most {fit * MAX_WORKERS}, or {remedy}")
+        most = users_fit * per_user * MAX_WORKERS
+        raise ConfigError(f"{why} Give at most {most}, or {remedy}")
     if 0 < workers < needed:
         raise ConfigError(f"{why} Give --workers {needed}, or {remedy}")
-    return min(workers or needed, devices)
+    return min(workers or needed, users)
 
 
-def shares(devices: int, workers: int) -> list[range]:
-    """The devices of each worker, all but alike."""
-    ends = [devices * i // workers for i in range(workers + 1)]
+def shares(devices: int, workers: int, per_user: int = 1) -> list[range]:
+    """The devices of each worker, all but alike; a user's are together."""
+    users = -(-devices // per_user)
+    ends = [min(users * i // workers * per_user, devices) for i in range(workers + 1)]
     return [range(first, end) for first, end in pairwise(ends)]
 
 

@@ -5,11 +5,18 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from trio_push.errors import ConfigError
 from trio_push.swarm.agents import Agents
 from trio_push.swarm.audit import Audit
-from trio_push.swarm.crowd import Crowd, Share, check_client, local_crowd, wall_offset_s
+from trio_push.swarm.crowd import (
+    Crowd,
+    Share,
+    check_client,
+    local_crowd,
+    users_of,
+    wall_offset_s,
+)
 from trio_push.swarm.driver import Driver
 from trio_push.swarm.lane import Lane, Plan
 from trio_push.swarm.lanes import MakeLanes, lanes_of, user_lanes_of
@@ -23,9 +30,9 @@ from trio_push.swarm.settings import SwarmSettings
 from trio_push.swarm.stamp import Stamper
 from trio_push.swarm.target import Target
 from trio_push.swarm.tokens import GeneratedTokens, read_tokens
-from trio_push.swarm.users import UserPlan, Users
+from trio_push.swarm.users import UserPlan
 from trio_push.swarm.worker_processes import forked
-from trio_push.swarm.workers import Workers, orders
+from trio_push.swarm.workers import Start, Workers, orders
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,6 +45,14 @@ class Parts:
     driver: Driver | None
 
 
+class Processes(NamedTuple):
+    """Where the devices of a swarm live."""
+
+    number: int
+    #: starts them; None: it is this one
+    start: Start | None
+
+
 async def make_parts(
     settings: SwarmSettings, target: Target, api: Target | None, make_lanes: MakeLanes | None
 ) -> Parts:
@@ -45,12 +60,11 @@ async def make_parts(
 
     Raises ConfigError for what cannot work here, Unreachable for hosts that are not known.
     """
-    if not settings.agents:
-        # first: what follows takes memory and time for each device
-        workers_needed(settings.devices, settings.workers, devices_per_process())
+    # first: what follows takes memory and time for each device
+    processes = await find_processes(settings)
     audit = Audit(settings.devices)
     share = share_of_all(settings, target)
-    crowd = await make_crowd(settings, share, target, audit)
+    crowd = await make_crowd(settings, processes, share, target, audit)
     driver = _driver(settings, share, target, api, audit, make_lanes)
     return Parts(audit=audit, crowd=crowd, driver=driver)
 
@@ -61,7 +75,7 @@ def share_of_all(settings: SwarmSettings, target: Target) -> Share:
     return Share(
         run=secrets.token_hex(4),
         tokens=_tokens(settings),
-        users=_users(settings),
+        users=users_of(settings),
         sources=source_addresses(target, here, ephemeral_ports()),
         seed=settings.seed,
     )
@@ -71,21 +85,33 @@ def devices_of_a_machine(settings: SwarmSettings) -> int:
     return -(-settings.devices // max(len(settings.agents), 1))
 
 
-async def make_crowd(settings: SwarmSettings, share: Share, target: Target, audit: Audit) -> Crowd:
-    """In this process, or in as many as are asked for or needed, here or elsewhere."""
+async def find_processes(settings: SwarmSettings) -> Processes:
+    """As many as are asked for or needed, here or on the agents.
+
+    Raises ConfigError when they cannot hold the devices, Unreachable.
+    """
+    if not settings.agents:
+        number = _workers(settings, settings.workers, devices_per_process())
+        return Processes(number, forked if number > 1 else None)
+    agents = Agents(settings.agents, settings.agent_secret)
+    fit = await agents.fit()
+    number = _workers(settings, settings.workers, fit)
+    if not settings.workers:
+        number = _workers(settings, max(number, len(agents)), fit)
+    return Processes(number, agents.start)
+
+
+def _workers(settings: SwarmSettings, workers: int, fit: int) -> int:
+    return workers_needed(settings.devices, workers, fit, settings.devices_per_user or 1)
+
+
+async def make_crowd(
+    settings: SwarmSettings, processes: Processes, share: Share, target: Target, audit: Audit
+) -> Crowd:
     check_client(settings, target)
-    if settings.agents:
-        _check_users(settings)
-        agents = Agents(settings.agents, settings.agent_secret)
-        workers = workers_needed(settings.devices, settings.workers, await agents.fit())
-        if not settings.workers:
-            workers = min(max(workers, len(agents)), settings.devices)
-        return Workers(orders(settings, share, workers), agents.start, audit)
-    workers = workers_needed(settings.devices, settings.workers, devices_per_process())
-    if workers == 1:
+    if processes.start is None:
         return await local_crowd(settings, share, target, audit)
-    _check_users(settings)
-    return Workers(orders(settings, share, workers), forked, audit)
+    return Workers(orders(settings, share, processes.number), processes.start, audit)
 
 
 def make_driver(
@@ -132,20 +158,6 @@ def _driver(
     )
     lanes = make_lanes(target, api, audit)
     return make_driver(settings, share, plan, lanes, settings.push_rate, addressees)
-
-
-def _check_users(settings: SwarmSettings) -> None:
-    if settings.devices_per_user:
-        raise ConfigError(
-            f"--devices-per-user: users have all their devices in one process: give --devices "
-            f"{devices_per_process()} at most, and neither --workers nor --agents"
-        )
-
-
-def _users(settings: SwarmSettings) -> Users | None:
-    if not settings.devices_per_user:
-        return None
-    return Users(settings.devices, settings.devices_per_user, settings.user_prefix)
 
 
 def _tokens(settings: SwarmSettings) -> Sequence[str]:

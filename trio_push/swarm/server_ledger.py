@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
 
 from trio_push.errors import ConfigError, Unreachable
-from trio_push.swarm.books import Reading, parse_reading
+from trio_push.swarm.books import Reading, parse_reading, together
 from trio_push.swarm.target import Target
 
 #: time for one answer: of a server under full load, but not for ever
@@ -26,30 +26,33 @@ class ServerLedger:
         self._client = client
         #: for the API alone: nobody else is to learn it
         self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        #: the server's API; None: it has none that is known
-        self.api_url: str | None = None
+        #: the server's API, or that of each of its nodes; none: it has none that is known
+        self.api_urls: tuple[str, ...] = ()
         #: why there is nothing to read, in words
         self.missing = _NO_LEDGER
 
     async def read(self) -> Reading | None:
         """What the ledger says now; None when it does not answer or there is none."""
-        if self.api_url is None:
-            return None
+        readings = [await self._read(api_url) for api_url in self.api_urls]
+        known = [reading for reading in readings if reading is not None]
+        return together(known) if known and len(known) == len(readings) else None
+
+    async def _read(self, api_url: str) -> Reading | None:
         try:
-            response = await self._get(self.api_url)
+            response = await self._get(api_url)
         except httpx.HTTPError:
             return None
         return parse_reading(response.content) if response.status_code == 200 else None
 
     async def use(self, api_url: str) -> None:
-        """Read from the API that the user names. Raises Unreachable or ConfigError."""
+        """Read from this API, too, which the user names. Raises Unreachable or ConfigError."""
         try:
             response = await self._get(api_url)
         except (httpx.HTTPError, httpx.InvalidURL) as exc:
             raise Unreachable(f"--api-url {api_url} does not answer: {exc}") from exc
         self._check_key(response, api_url)
-        self.api_url = api_url
-        if await self.read() is None:
+        self.api_urls += (api_url,)
+        if await self._read(api_url) is None:
             raise ConfigError(f"--api-url {api_url} has no /v1/ledger: is it trio-push's API?")
 
     async def find(self, target: Target) -> None:
@@ -73,7 +76,7 @@ class ServerLedger:
         # an address of loopback may lead to another server than the one that named it
         whole = stats.get("cluster_id", stats.get("node_id"))
         if reading is not None and reading.node == whole:
-            self.api_url = api_url
+            self.api_urls = (api_url,)
         else:
             self.missing = f"the server's ledger is not at {api_url}, as it says: give --api-url"
 
@@ -96,15 +99,15 @@ class ServerLedger:
 
 @asynccontextmanager
 async def open_ledger(
-    target: Target, api_url: str | None, api_key: str | None = None
+    target: Target, api_urls: Sequence[str], api_key: str | None = None
 ) -> AsyncIterator[ServerLedger]:
-    """The ledger of the server at `target`, at the API given or else the one that it names."""
+    """The ledger of the server at `target`, at the APIs given or else the one that it names."""
     # trust_env would bring in proxies, which the devices do not use either
     verify = ssl.create_default_context()
     async with httpx.AsyncClient(verify=verify, timeout=_TIMEOUT_S, trust_env=False) as client:
         ledger = ServerLedger(client, api_key)
-        if api_url is not None:
+        for api_url in api_urls:
             await ledger.use(api_url.rstrip("/"))
-        else:
+        if not api_urls:
             await ledger.find(target)
         yield ledger

@@ -135,8 +135,11 @@ class SwarmSettings:
     slow_readers: float = setting(
         0, "Share of the devices that read as little as they can, 64 bytes a second.", maximum=1
     )
-    api_url: str | None = setting(
-        None, "The server's API. By default the server is asked where it is (/stats).", unit="url"
+    api_url: tuple[str, ...] = setting(
+        (),
+        "The server's API. By default the server is asked where it is (/stats). Of nodes on "
+        "several machines, that of each. Repeatable.",
+        unit="url",
     )
     api_key: str | None = setting(
         None,

@@ -36,7 +36,8 @@ async def open_run(
     """
     target = await look_up_server(settings.url, "--url")
     async with open_ledger(target, settings.api_url, settings.api_key) as ledger:
-        api = None if ledger.api_url is None else await look_up(ledger.api_url, "--api-url")
+        # nodes that are one server take a push at any of them
+        api = await look_up(ledger.api_urls[0], "--api-url") if ledger.api_urls else None
         yield Run(settings, await make_parts(settings, target, api, make_lanes), ledger)
 
 

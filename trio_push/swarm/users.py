@@ -9,11 +9,15 @@ from trio_push.swarm.audit import Audit
 
 
 class Users(Sequence[str]):
-    """The names of all users, made when asked for, and whose the devices are."""
+    """The names of users, made when asked for, and whose the devices are.
 
-    __slots__ = ("_devices", "_per_user", "_prefix")
+    Of a part of a swarm's users, `first` is the number of the one that is 0 here.
+    """
 
-    def __init__(self, devices: int, per_user: int, prefix: str) -> None:
+    __slots__ = ("_devices", "_per_user", "_prefix", "first")
+
+    def __init__(self, devices: int, per_user: int, prefix: str, *, first: int = 0) -> None:
+        self.first = first
         self._devices = devices
         self._per_user = per_user
         self._prefix = prefix
@@ -30,7 +34,7 @@ class Users(Sequence[str]):
             return [self[i] for i in range(*index.indices(len(self)))]
         if not 0 <= index < len(self):
             raise IndexError(index)
-        return f"{self._prefix}{index}"
+        return f"{self._prefix}{self.first + index}"
 
     def owner(self, device: int) -> int:
         """Whose a device is."""

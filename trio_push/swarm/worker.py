@@ -12,7 +12,7 @@ import trio
 
 from trio_push.errors import ConfigError, Unreachable
 from trio_push.swarm.audit import Audit
-from trio_push.swarm.crowd import Crowd, Share, local_crowd
+from trio_push.swarm.crowd import Crowd, Share, local_crowd, users_of
 from trio_push.swarm.histogram import Histogram
 from trio_push.swarm.lag import watch_lag
 from trio_push.swarm.limits import devices_per_process
@@ -81,6 +81,7 @@ async def _crowd(order: Order) -> tuple[Crowd, Audit]:
         run=order.run,
         first=order.first,
         tokens=tokens,
+        users=users_of(settings, first_device=order.first),
         sources=order.sources,
         seed=order.seed,
         connecting_at_once=order.connecting_at_once,

@@ -57,6 +57,7 @@ Start = Callable[[int], AbstractAsyncContextManager[Sequence[Link]]]
 
 def orders(settings: SwarmSettings, share: Share, workers: int) -> list[Order]:
     """The part of each of `workers`, where `share` is all of the swarm."""
+    per_user = settings.devices_per_user or 1
     return [
         Order(
             settings=_part(settings, len(devices)),
@@ -69,7 +70,7 @@ def orders(settings: SwarmSettings, share: Share, workers: int) -> list[Order]:
             if settings.token_file
             else None,
         )
-        for number, devices in enumerate(shares(settings.devices, workers))
+        for number, devices in enumerate(shares(settings.devices, workers, per_user))
     ]
 
 

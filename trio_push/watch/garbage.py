@@ -16,7 +16,9 @@ import trio
 THRESHOLDS = (200_000, 20, 1_000)
 #: devices that come before the population is frozen again
 STEP = 1_000
+#: seconds between two looks at a population that changes, and at one that does not
 INTERVAL_S = 0.25
+QUIET_S = 1.0
 
 
 async def keep_frozen(population: Callable[[], int]) -> None:
@@ -24,15 +26,16 @@ async def keep_frozen(population: Callable[[], int]) -> None:
     gc.set_threshold(*THRESHOLDS)
     gc.collect()
     gc.freeze()
-    frozen = population()
+    frozen = seen = population()
     while True:
-        await trio.sleep(INTERVAL_S)
-        if population() >= frozen + STEP:
-            frozen = population()
+        await trio.sleep(QUIET_S if population() == seen else INTERVAL_S)
+        seen = population()
+        if seen >= frozen + STEP:
+            frozen = seen
             gc.freeze()
-        elif population() < frozen // 2:
+        elif seen < frozen // 2:
             # Half of them have gone: what they left is looked through once, then frozen anew.
-            frozen = population()
+            frozen = seen
             gc.unfreeze()
             gc.collect()
             gc.freeze()

@@ -45,7 +45,7 @@ from trio_push.workers.whole import Workers
 log = structlog.get_logger()
 
 #: seconds between two writings of this worker's row of the scoreboard
-BEAT_S = 0.25
+BEAT_S = 0.5
 
 
 def work(order: Fork, files: list[int]) -> int:
