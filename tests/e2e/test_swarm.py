@@ -18,7 +18,7 @@ from tests.serving import PATIENCE_S
 async def swarm(url: str, report: Path, *flags: str) -> dict[str, Any]:
     """What a swarm reports that has ended with exit code 0."""
     command = [sys.executable, "-m", "trio_push", "swarm", "--url", url, "--json", str(report)]
-    with trio.fail_after(2 * PATIENCE_S):
+    with trio.fail_after(PATIENCE_S):
         ended = await trio.run_process(
             [*command, *flags],
             cwd=ROOT,

@@ -13,13 +13,12 @@ import trio
 
 from tests.fault.process import serve
 from tests.redis import RedisCluster, RedisServer, redis_server
-from tests.serving import Peer, serving
+from tests.serving import PATIENCE_S, Peer, serving
 from trio_push.errors import ConfigError, Unreachable
 from trio_push.server import Server
 
 pytestmark = pytest.mark.needs("redis-server")
 
-PATIENCE_S = 30
 HOUR = {"apns_expiration": "4000000000"}
 
 
