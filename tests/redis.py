@@ -16,10 +16,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from tests.serving import PATIENCE_S
 from trio_push.engine.url import RedisUrl
-
-#: seconds that a server may take to come up on a machine that runs other things too
-PATIENCE_S = 30
 
 
 class RedisServer:

@@ -10,6 +10,7 @@ import pytest
 import trio
 import trio.testing
 
+from tests.serving import PATIENCE_S
 from trio_push import sockets
 from trio_push.tls import dev_context
 
@@ -116,7 +117,7 @@ async def test_who_has_left(plain: tuple[socket.socket, socket.socket]) -> None:
     theirs.sendall(b"not read")
     assert not sockets.has_left(ours)
     theirs.close()
-    with trio.fail_after(5):
+    with trio.fail_after(PATIENCE_S):
         while not sockets.has_left(ours):
             await trio.sleep(0.01)
     ours.close()

@@ -12,6 +12,7 @@ import trio
 
 from tests.api.http2_client import Http2Client
 from tests.fakes import FakeDevice
+from tests.serving import PATIENCE_S
 from trio_push.api import serve_api
 from trio_push.clock import Clock
 from trio_push.config import ServeSettings
@@ -62,6 +63,11 @@ class Running(NamedTuple):
         assert isinstance(self.node.push_channel, HeldUpChannel)
         return self.node.push_channel
 
+    async def wait_ended(self) -> None:
+        """Wait for the end that `shutdown` has asked for."""
+        with trio.fail_after(PATIENCE_S):
+            await self.ended.wait()
+
     def connect(self, *tokens: str) -> list[FakeDevice]:
         devices = [FakeDevice(token) for token in tokens]
         for device in devices:
@@ -70,7 +76,8 @@ class Running(NamedTuple):
 
 
 def make_node(settings: ServeSettings | None = None) -> Node:
-    node = Node.make(settings or ServeSettings(drain_s=1.0), Clock())
+    # what has to end at once ends long before the drain does
+    node = Node.make(settings or ServeSettings(drain_s=10 * PATIENCE_S), Clock())
     node.push_channel = HeldUpChannel()
     node.phase = "ready"
     return node
@@ -91,10 +98,10 @@ async def serving(node: Node) -> AsyncIterator[Running]:
     async with trio.open_nursery() as nursery:
         await nursery.start(node.router.run, node.push_channel)
         await nursery.start(serve)
-        yield Running(node, host, port, shutdown, ended)
+        running = Running(node, host, port, shutdown, ended)
+        yield running
         shutdown.set()
-        with trio.fail_after(5):
-            await ended.wait()
+        await running.wait_ended()
         nursery.cancel_scope.cancel()
 
 
@@ -116,7 +123,9 @@ async def api(node: Node) -> AsyncIterator[Running]:
 async def client(api: Running, request: pytest.FixtureRequest) -> AsyncIterator[httpx.AsyncClient]:
     """httpx, over HTTP/1.1 and over HTTP/2 in plain text."""
     h2 = request.param == "h2"
-    async with httpx.AsyncClient(base_url=api.url, http1=not h2, http2=h2, timeout=10) as client:
+    async with httpx.AsyncClient(
+        base_url=api.url, http1=not h2, http2=h2, timeout=PATIENCE_S
+    ) as client:
         yield client
 
 

@@ -7,6 +7,8 @@ import h2.connection
 import h2.events
 import trio
 
+from tests.serving import PATIENCE_S
+
 
 class Http2Client:
     """A client that may send what a decent one would not."""
@@ -43,7 +45,7 @@ class Http2Client:
 
     async def read(self) -> bool:
         """Take in what comes next; False at the end."""
-        with trio.fail_after(5):
+        with trio.fail_after(PATIENCE_S):
             data = await self.stream.receive_some()
         if not data:
             return False

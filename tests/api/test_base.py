@@ -6,6 +6,7 @@ from trio.testing import wait_all_tasks_blocked
 from werkzeug.exceptions import InternalServerError
 
 from tests.api.conftest import make_node
+from tests.serving import PATIENCE_S
 from trio_push.api.app import make_app
 from trio_push.api.base import Api
 from trio_push.api.problems import Invalid
@@ -39,7 +40,7 @@ async def test_even_when_its_request_is_cancelled(app: Api) -> None:
         await wait_all_tasks_blocked()
         requests.cancel_scope.cancel()
     go_on.set()
-    with trio.fail_after(1):
+    with trio.fail_after(PATIENCE_S):
         await done.wait()
 
 

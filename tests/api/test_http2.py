@@ -9,6 +9,7 @@ from h2.settings import SettingCodes
 
 from tests.api.conftest import Running
 from tests.api.http2_client import Http2Client
+from tests.serving import PATIENCE_S
 
 
 @pytest.mark.parametrize(
@@ -58,8 +59,7 @@ async def test_a_client_that_gives_no_room_and_goes_leaves_nothing(
     await http2.stream.aclose()
     await trio.sleep(0.05)
     api.shutdown.set()
-    with trio.fail_after(0.5):
-        await api.ended.wait()
+    await api.wait_ended()
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/v1/devices?limit=1000"])
@@ -72,8 +72,7 @@ async def test_a_stream_that_is_reset_leaves_nothing(
     await http2.flush()
     assert await http2.status(await http2.request({})) == 200
     api.shutdown.set()
-    with trio.fail_after(0.5):
-        await api.ended.wait()
+    await api.wait_ended()
 
 
 async def test_a_response_that_breaks_off_is_reset(
@@ -134,7 +133,7 @@ async def test_h2c_by_upgrade(api: Running) -> None:
             b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + b"\x04" + bytes(5)
         )
         received = b""
-        with trio.fail_after(2):
+        with trio.fail_after(PATIENCE_S):
             while b'{"status":"ok"}' not in received:
                 received += await stream.receive_some()
     assert received.startswith(b"HTTP/1.1 101")

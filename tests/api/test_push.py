@@ -10,6 +10,7 @@ import pytest
 import trio
 
 from tests.api.conftest import Running, make_node
+from tests.serving import PATIENCE_S
 from trio_push.api.base import MAX_BODY_BYTES
 from trio_push.config import ServeSettings
 from trio_push.node import Node
@@ -343,7 +344,7 @@ async def test_waiting_for_the_acknowledgement(api: Running, client: httpx.Async
             await trio.sleep(0.01)
     assert answers[0].status_code == 200
     assert answers[0].json()["results"] == [{"token": "aa", "outcome": "acknowledged"}]
-    with trio.fail_after(5):
+    with trio.fail_after(PATIENCE_S):
         await push_and_wait()
     assert answers[1].json()["duplicate"]
 

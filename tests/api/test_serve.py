@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from tests.api.conftest import Running, make_node, serving
 from tests.api.http2_client import Http2Client
+from tests.serving import PATIENCE_S
 from trio_push.api import serve
 from trio_push.node import Node
 from trio_push.sockets import listen
@@ -30,7 +31,7 @@ async def connect(api: Running) -> trio.SocketStream:
 async def read_all(stream: trio.SocketStream) -> bytes:
     """What comes until the server closes, or resets."""
     data = b""
-    with trio.fail_after(5):
+    with trio.fail_after(PATIENCE_S):
         try:
             async for chunk in stream:
                 data += chunk
@@ -195,8 +196,7 @@ async def test_a_client_that_pipelines_and_vanishes_leaves_nothing(api: Running)
     await trio.sleep(0.1)
     assert api.node.ledger.accepted == 1
     api.shutdown.set()
-    with trio.fail_after(0.5):
-        await api.ended.wait()
+    await api.wait_ended()
 
 
 # -- connections in time
@@ -257,8 +257,7 @@ async def test_a_body_that_nobody_reads_holds_nobody_up(api: Running, length: by
                 await stream.send_all(chunk)
         assert (await stream.receive_some()).startswith(b"HTTP/1.1 405")
     api.shutdown.set()
-    with trio.fail_after(0.5):
-        await api.ended.wait()
+    await api.wait_ended()
 
 
 # -- the end
@@ -272,8 +271,7 @@ async def test_idle_connections_do_not_hold_up_the_end(api: Running, http2: Http
             answer += await used.receive_some()
         assert await http2.status(await http2.request({})) == 200
         api.shutdown.set()
-        with trio.fail_after(0.5):
-            await api.ended.wait()
+        await api.wait_ended()
         assert await read_all(used) == b""
 
 
@@ -327,8 +325,7 @@ async def test_requests_in_flight_at_the_end_are_answered(api: Running, http2: H
         assert b'"delivered"' in await read_all(over_h1)
     assert await http2.status(over_h2) == 200
     assert b'"delivered"' in http2.bodies[over_h2]
-    with trio.fail_after(0.5):
-        await api.ended.wait()
+    await api.wait_ended()
 
 
 async def test_no_connection_is_taken_after_shutdown(api: Running) -> None:

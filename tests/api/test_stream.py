@@ -156,8 +156,7 @@ async def test_the_end_of_the_server_ends_streams(api: Running, http2: Http2Clie
     assert received.endswith(b"\r\n0\r\n\r\n")
     assert await http2.status(over_h2) == 200
     assert http2.bodies[over_h2].count(b"\n") == 1
-    with trio.fail_after(0.5):
-        await api.ended.wait()
+    await api.wait_ended()
 
 
 # -- the two tasks of an answer

@@ -8,6 +8,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from tests.serving import PATIENCE_S
 from trio_push.api.transport import QUEUED_MESSAGES, _Messages
 
 PART: Any = {"type": "http.request", "body": b"x", "more_body": True}
@@ -52,7 +53,7 @@ async def test_who_puts_waits_for_who_gets(messages: _Messages, reader: Reader) 
 async def test_the_news_that_the_client_has_gone_never_waits(
     messages: _Messages, reader: Reader
 ) -> None:
-    with trio.fail_after(1):
+    with trio.fail_after(PATIENCE_S):
         await messages.put(GONE)
         for _ in range(QUEUED_MESSAGES):
             assert await messages.get() is PART
@@ -63,7 +64,7 @@ async def test_a_handler_that_has_ended_keeps_nobody_waiting(
     messages: _Messages, reader: Reader
 ) -> None:
     messages.close()
-    with trio.fail_after(1):
+    with trio.fail_after(PATIENCE_S):
         while reader.put < 10 * QUEUED_MESSAGES:
             await trio.lowlevel.checkpoint()
         await messages.put(GONE)

@@ -13,6 +13,7 @@ import trio
 from httpx_sse import ServerSentEvent
 
 from tests.commands.conftest import FakeServer, Reply, Seen, json_reply
+from tests.serving import PATIENCE_S
 from trio_push.commands import listen
 from trio_push.commands.listen import ListenSettings, print_json, print_pretty, run
 from trio_push.errors import Unreachable
@@ -138,7 +139,7 @@ async def test_a_signal_ends_it(
 ) -> None:
     server.answer = in_turn(events(1))
     monkeypatch.setattr(listen, "print_pretty", lambda _: os.kill(os.getpid(), number))
-    with trio.fail_after(5):
+    with trio.fail_after(PATIENCE_S):
         assert await run(settings(server, count=count), "c0ffee") == code
 
 

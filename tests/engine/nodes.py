@@ -5,6 +5,7 @@ from __future__ import annotations
 import trio
 
 from tests.fakes import T0, FakeDevice
+from tests.serving import PATIENCE_S
 from trio_push.clock import Clock
 from trio_push.config import ServeSettings
 from trio_push.devices.farewell import farewell
@@ -14,8 +15,6 @@ from trio_push.push import Push, State
 from trio_push.wire.cursor import Cursor
 
 SETTINGS = ServeSettings(mailbox_capacity=2, store_per_token=5, write_timeout_s=10, ack_timeout_s=5)
-#: seconds that anything may take which is to happen by itself
-PATIENCE_S = 10
 
 
 class OneNode:

@@ -6,6 +6,7 @@ import pytest
 import trio
 
 from tests.redis import RedisServer, redis_cluster
+from tests.serving import PATIENCE_S
 from trio_push.engine.client import REDIS_ERRORS, open_link, open_redis
 from trio_push.engine.url import RedisUrl
 from trio_push.errors import ConfigError, StoreFailed, Unreachable
@@ -19,7 +20,7 @@ async def test_it_comes_back_by_itself(redis: RedisServer) -> None:
         with pytest.raises(REDIS_ERRORS):
             await client.get("a")
         redis.start()
-        with trio.fail_after(20):
+        with trio.fail_after(PATIENCE_S):
             while True:
                 try:
                     assert await client.get("a") == b"b"
@@ -47,7 +48,7 @@ async def test_a_client_of_a_cluster_is_replaced_without_a_gap() -> None:
         async with open_link(cluster.url) as link:
             first = link.client
             assert isinstance(link.failed(OSError("gone")), StoreFailed)
-            with trio.fail_after(20):
+            with trio.fail_after(PATIENCE_S):
                 while link.client is first:
                     await link.client.get("a")
                     await trio.sleep(0.01)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import trio
 
-from tests.engine.nodes import PATIENCE_S, Nodes, OneNode, until
+from tests.engine.nodes import Nodes, OneNode, until
 from tests.fakes import T0, push
+from tests.serving import PATIENCE_S
 from trio_push.engine.everywhere import Waiting
 from trio_push.errors import Refusal
 from trio_push.push import State
@@ -59,7 +60,7 @@ async def test_an_acknowledgement_is_told_to_who_waits_for_it(
         assert await a.submit(push(wants_ack=True)) == [State.QUEUED]
         await until(lambda: b.count(State.AWAITING_ACK) == 1)
         assert b.router.acks.acknowledge("aa", "x")
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE_S):
             await acknowledged.wait()
 
 

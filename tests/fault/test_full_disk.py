@@ -12,13 +12,11 @@ import pytest
 import trio
 
 from tests.fakes import FakeDevice
+from tests.serving import PATIENCE_S
 from trio_push.config import ServeSettings
-from trio_push.mailbox.group_commit import RETRY_S
 from trio_push.mailbox.sqlite import SqliteJournal
 from trio_push.push import State
 from trio_push.server import Server, open_server
-
-PATIENCE_S = 10
 
 
 class Sight:
@@ -56,7 +54,7 @@ class Sight:
         return answer.status_code, answer.json()["status"]
 
     async def recovered(self) -> None:
-        with trio.fail_after(RETRY_S + PATIENCE_S):
+        with trio.fail_after(PATIENCE_S):
             while self.node.journal.failure is not None:
                 await trio.sleep(0.05)
 

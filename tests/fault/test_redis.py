@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import re
 import signal
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,14 +11,14 @@ import httpx
 import pytest
 import trio
 
+from tests.fault.process import serve
 from tests.redis import RedisCluster, RedisServer, redis_server
-from tests.serving import Peer, serving
+from tests.serving import PATIENCE_S, Peer, serving
 from trio_push.errors import ConfigError, Unreachable
 from trio_push.server import Server
 
 pytestmark = pytest.mark.needs("redis-server")
 
-PATIENCE_S = 30
 HOUR = {"apns_expiration": "4000000000"}
 
 
@@ -112,34 +108,27 @@ async def until_pushed(server: Server, token: str, payload: bytes, **headers: st
             await trio.sleep(0.2)
 
 
-async def test_a_worker_is_killed(tmp_path: Path) -> None:
+async def test_a_worker_is_killed() -> None:
     """Its devices come to another node, and get what was stored; so is what was in its inbox."""
     with redis_server() as redis:
-        settings = {"redis": redis.url_text, "sound": False}
-        command = [sys.executable, "-m", "trio_push", "serve", "--listen", "127.0.0.1:0"]
-        command += ["--api", "off", "--redis", redis.url_text]
-        with (tmp_path / "out").open("wb") as out:
-            victim = subprocess.Popen(command, stdout=out, stderr=out)  # noqa: ASYNC220
-        try:
-            async with serving(**settings) as a:
-                await until(lambda: len(a.node.engine.members.living) == 2)
-                url = re.search(r"http://127[.0-9]+:\d+", (tmp_path / "out").read_text())
-                async with Peer.connected(url[0]) as device:
-                    await device.listen("aa")
-                    assert await push(a, "aa", b"1", **HOUR) == 200
-                    assert (await device.event()).data == "1"
-                    # It takes a while until the others know that it is dead.
-                    os.kill(victim.pid, signal.SIGSTOP)
-                    assert await push(a, "aa", b"2", **HOUR) == 200
-                    os.kill(victim.pid, signal.SIGKILL)
-                async with Peer.connected(a) as device:
-                    await device.listen("aa")
-                    with trio.fail_after(PATIENCE_S):
-                        while (await device.event()).data != "2":
-                            pass
-        finally:
-            victim.kill()
-            victim.wait()
+        async with (
+            serve("--redis", redis.url_text) as victim,
+            serving(redis=redis.url_text, sound=False) as a,
+        ):
+            await until(lambda: len(a.node.engine.members.living) == 2)
+            async with Peer.connected(victim.url) as device:
+                await device.listen("aa")
+                assert await push(a, "aa", b"1", **HOUR) == 200
+                assert (await device.event()).data == "1"
+                # It takes a while until the others know that it is dead.
+                victim.process.send_signal(signal.SIGSTOP)
+                assert await push(a, "aa", b"2", **HOUR) == 200
+                victim.process.kill()
+            async with Peer.connected(a) as device:
+                await device.listen("aa")
+                with trio.fail_after(PATIENCE_S):
+                    while (await device.event()).data != "2":
+                        pass
 
 
 async def test_a_redis_that_is_not_there(tmp_path: Path) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import trio
 
-from tests.fault.test_redis import HOUR, PATIENCE_S, push, two, until_pushed
+from tests.fault.test_redis import HOUR, push, two, until_pushed
 from tests.redis import redis_cluster
-from tests.serving import Peer
+from tests.serving import PATIENCE_S, Peer
 
 pytestmark = pytest.mark.needs("redis-server")
 

@@ -25,7 +25,8 @@ from hypothesis import strategies as st
 from tests.auth import provider
 from tests.auth.issuer import base64
 from tests.auth.provider import APP, EXPIRED_TOKEN, KEY, TOKEN
-from tests.interop.running import PATIENCE_S, Running, running
+from tests.interop.running import Running, running
+from tests.serving import PATIENCE_S
 from tests.wire.test_http2 import FRAMES, PLAUSIBLE, PREFACE, opened
 from trio_push.intake.apns_strict import RULES
 

@@ -16,10 +16,12 @@ from trio_push.engine.members import LEASE_S
 pytestmark = pytest.mark.needs("redis-server")
 
 KILLS = 2
+#: what a worker that stands still does not take is stored, as far as there is room
+ROOMY = ("--store-per-token", "1000000")
 
 
 async def test_nothing_is_lost_when_workers_are_killed() -> None:
-    async with crew_of(3) as crew, loaded(crew) as load:
+    async with crew_of(3, *ROOMY) as crew, loaded(crew) as load:
         for n in range(KILLS):
             await trio.sleep(CALM_S)
             os.kill(random.choice(await crew.nodes())["pid"], signal.SIGKILL)
@@ -31,7 +33,7 @@ async def test_nothing_is_lost_when_workers_are_killed() -> None:
 
 
 async def test_nothing_is_lost_when_workers_are_replaced() -> None:
-    async with crew_of(2) as crew, loaded(crew) as load:
+    async with crew_of(2, *ROOMY) as crew, loaded(crew) as load:
         await trio.sleep(CALM_S)
         crew.process.send_signal(signal.SIGHUP)
         await crew.logged_n("worker_ended", 2)
@@ -42,7 +44,7 @@ async def test_nothing_is_lost_when_workers_are_replaced() -> None:
 
 
 async def test_nothing_is_lost_when_a_worker_stands_still_past_its_lease() -> None:
-    async with crew_of(2) as crew, loaded(crew) as load:
+    async with crew_of(2, *ROOMY) as crew, loaded(crew) as load:
         await trio.sleep(CALM_S)
         stopped, _ = await crew.nodes()
         os.kill(stopped["pid"], signal.SIGSTOP)

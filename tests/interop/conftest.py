@@ -19,8 +19,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from tests.interop.running import PATIENCE_S, Running, running
+from tests.interop.running import Running, running
 from tests.interop.strict import launch_strict, providers, strict, strict_files
+from tests.serving import PATIENCE_S
 
 #: fixtures of the strict profile's tests
 __all__ = ["launch_strict", "providers", "strict", "strict_files"]

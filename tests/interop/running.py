@@ -18,14 +18,12 @@ from urllib.parse import urlsplit
 import httpx
 import trio
 
+from tests.serving import PATIENCE_S
 from trio_push.config import ServeSettings
 from trio_push.devices.connection import Connection
 from trio_push.server import Server, open_server
 
 T = TypeVar("T")
-
-#: seconds that any one step of these tests may take on a busy machine
-PATIENCE_S = 20.0
 
 
 class Running:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.interop.running import PATIENCE_S
+from tests.serving import PATIENCE_S
 
 Said = dict[str, Any]
 

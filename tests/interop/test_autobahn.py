@@ -20,7 +20,8 @@ from wsproto.frame_protocol import FrameProtocol
 
 from tests.conftest import AUTOBAHN
 from tests.interop.conftest import ENVIRONMENT
-from tests.interop.running import PATIENCE_S, running
+from tests.interop.running import running
+from tests.serving import PATIENCE_S
 from trio_push.swarm.audit import Audit
 from trio_push.swarm.device import ConnectFailed
 from trio_push.swarm.lean_websocket import LeanWebSocketDevice

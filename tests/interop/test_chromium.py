@@ -18,7 +18,8 @@ import httpx
 import pytest
 
 from tests.interop.conftest import ENVIRONMENT
-from tests.interop.running import PATIENCE_S, Running
+from tests.interop.running import Running
+from tests.serving import PATIENCE_S
 from trio_push.devices import farewell
 from trio_push.devices.stream import StreamConnection
 

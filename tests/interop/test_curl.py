@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.interop.conftest import ENVIRONMENT, run
-from tests.interop.running import PATIENCE_S, Device, Running
+from tests.interop.running import Device, Running
+from tests.serving import PATIENCE_S
 
 pytestmark = pytest.mark.needs("curl")
 

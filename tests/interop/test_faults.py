@@ -18,8 +18,9 @@ import trio
 from aioapns.connection import APNsProductionClientProtocol
 
 from tests.interop.conftest import ENVIRONMENT, JS, Credentials
-from tests.interop.running import PATIENCE_S, Device, Running, running
+from tests.interop.running import Device, Running, running
 from tests.interop.talking import talking
+from tests.serving import PATIENCE_S
 from trio_push.faults import Match, Rule
 from trio_push.faults.actions import (
     Action,

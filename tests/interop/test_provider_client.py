@@ -16,7 +16,8 @@ import pytest
 import trio
 
 from tests.interop.conftest import PUSH_TOPIC, Credentials
-from tests.interop.running import PATIENCE_S, Device, Running
+from tests.interop.running import Device, Running
+from tests.serving import PATIENCE_S
 from trio_push.apns import (
     Client,
     Constant,

@@ -17,7 +17,8 @@ import pytest
 from h2.errors import ErrorCodes
 
 from tests.interop.conftest import run
-from tests.interop.running import PATIENCE_S, Running
+from tests.interop.running import Running
+from tests.serving import PATIENCE_S
 
 PUSHES = 3000
 ADVERTISED = 1000

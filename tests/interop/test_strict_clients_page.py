@@ -14,8 +14,9 @@ import pytest
 from aioapns.connection import APNsProductionClientProtocol
 
 from tests.interop.conftest import ENVIRONMENT, JS
-from tests.interop.running import PATIENCE_S, Device
+from tests.interop.running import Device
 from tests.interop.strict import Strict
+from tests.serving import PATIENCE_S
 from trio_push.commands.apns_credentials import CredentialSet
 
 

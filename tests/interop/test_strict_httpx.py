@@ -14,7 +14,7 @@ import httpx
 import jwt
 import pytest
 
-from tests.interop.running import PATIENCE_S, Device, Running
+from tests.interop.running import Device, Running
 from tests.interop.strict import (
     APP,
     ASKED,
@@ -33,6 +33,7 @@ from tests.interop.strict import (
     Provider,
     Strict,
 )
+from tests.serving import PATIENCE_S
 
 #: opens a client to a server as a provider
 Connect = Callable[..., httpx.Client]

@@ -17,7 +17,8 @@ from trio_websocket import (
     wrap_client_stream,
 )
 
-from tests.interop.running import PATIENCE_S, Running
+from tests.interop.running import Running
+from tests.serving import PATIENCE_S
 
 
 @asynccontextmanager

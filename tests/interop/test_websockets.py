@@ -15,7 +15,8 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from tests.interop.running import PATIENCE_S, Running
+from tests.interop.running import Running
+from tests.serving import PATIENCE_S
 from trio_push.devices import farewell
 
 Open = Callable[[Running, str], connect]

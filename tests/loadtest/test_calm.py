@@ -11,6 +11,7 @@ from loadtest.calm import Calm
 from loadtest.child import Failed
 from loadtest.peers.bare import BARE_SSE
 from loadtest.peers.ours import ours
+from tests.serving import PATIENCE_S
 from trio_push.wire.websocket import PING
 
 
@@ -18,7 +19,7 @@ from trio_push.wire.websocket import PING
 async def test_every_push_comes_and_is_timed(transport):
     peer = ours(transport)
     began = time.monotonic()
-    with trio.fail_after(30):
+    with trio.fail_after(PATIENCE_S):
         async with peer.serve() as server, trio.open_nursery() as nursery:
             calm = Calm(peer, server.wire, 5, 200)
             await nursery.start(calm.run)
@@ -49,7 +50,7 @@ def test_pushes_are_found_in_a_stream_cut_anywhere(cut):
 async def test_a_server_that_drops_them_ends_the_run():
     peer = ours("sse")
     with (
-        trio.fail_after(30),
+        trio.fail_after(PATIENCE_S),
         pytest.RaisesGroup(
             pytest.RaisesExc(Failed, match="dropped a device"), flatten_subgroups=True
         ),

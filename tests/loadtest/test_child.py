@@ -10,6 +10,7 @@ import pytest
 import trio
 
 from loadtest.child import ChildDied, running
+from tests.serving import PATIENCE_S
 
 
 def python(script):
@@ -94,6 +95,6 @@ async def test_cancelling_ends_the_child():
 async def test_a_child_that_is_asked_to_end():
     async with python('import time; print(\'{"event": "up"}\'); time.sleep(60)') as child:
         await child.event("up")
-        with trio.fail_after(20):
+        with trio.fail_after(PATIENCE_S):
             await child.terminate()
         assert gone(child.pid)

@@ -11,6 +11,7 @@ import trio
 
 from loadtest.child import Failed
 from loadtest.ndjson import post_lines
+from tests.serving import PATIENCE_S
 
 
 async def upper_case(stream, status):
@@ -48,7 +49,7 @@ async def serving(nursery):
 async def test_more_lines_than_any_buffer_holds(serving):
     answers = []
     lines = [b'{"n": %d, "pad": "%b"}' % (number, b"x" * 1000) for number in range(20_000)]
-    with trio.fail_after(30):
+    with trio.fail_after(PATIENCE_S):
         await post_lines(await serving(200), "/v1/pushes", lines, answers.append)
     assert answers == [line.upper() for line in lines]
 

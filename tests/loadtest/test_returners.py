@@ -11,13 +11,14 @@ from loadtest.child import ChildDied
 from loadtest.peers.ours import ours
 from loadtest.peers.peer import post
 from loadtest.scenarios.resume import _ask, _crowd
+from tests.serving import PATIENCE_S
 
 
 @pytest.mark.parametrize("transport", ["sse", "ws"])
 async def test_what_comes_twice_or_never_is_noticed(transport):
     """A server that forgets, and a provider that repeats itself."""
     peer = ours(transport, "--history-per-token", "1")
-    with trio.fail_after(30):
+    with trio.fail_after(PATIENCE_S):
         async with peer.serve() as server, _crowd(peer, server, 2) as crowd:
 
             async def push(n):

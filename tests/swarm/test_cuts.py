@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import pytest
 import trio
 
+from tests.serving import PATIENCE_S
 from tests.swarm.fake_server import read_request, serving
 from tests.swarm.test_swarm import server_of
 from trio_push.push import Push
@@ -108,7 +109,7 @@ async def test_cut_anywhere(kind: str, cuts: range, ack: bool) -> None:
             for index in range(count):
                 device = MAKE[kind](index, people, nursery)
                 nursery.start_soon(keep_connected, device, people)
-            with trio.fail_after(30):
+            with trio.fail_after(PATIENCE_S):
                 while len(server.node.directory) < count:
                     await trio.sleep(0.02)
                 for _ in range(ROUNDS):

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 import trio
 
+from tests.serving import PATIENCE_S
 from tests.swarm.fake_server import HEAD, Handler, serving, unused_target
 from trio_push.swarm.audit import Audit
 from trio_push.swarm.device import ConnectFailed, Device
@@ -103,7 +104,7 @@ async def test_stream_that_says_where_it_ends(make: Make) -> None:
         await trio.sleep_forever()
 
     async with serving(handler) as target:
-        with trio.fail_after(5):
+        with trio.fail_after(PATIENCE_S):
             assert await receive_all(make, target) == ["1"]
 
 
@@ -204,7 +205,7 @@ async def test_cancelled_at_each_wait(make: Make, part: bytes) -> None:
         device = make(0, Seen(target).population)
         with trio.move_on_after(0.2):
             await live(device)
-        with trio.fail_after(5):
+        with trio.fail_after(PATIENCE_S):
             await gone.wait()
 
 

@@ -53,7 +53,7 @@ def driver(audit: Audit, *lanes: Lane, rate: float = 10, devices: int = 4, seed:
 async def test_each_push_has_its_time(autojump_clock: trio.testing.MockClock) -> None:
     audit = Audit(4)
     lane = CardboardLane(audit)
-    await driver(audit, lane).run(until=2.0)
+    await driver(audit, lane).run(duration_s=2.0)
     assert [at for at, _ in lane.taken] == pytest.approx([i / 10 for i in range(20)])
     assert trio.current_time() == pytest.approx(1.9)
     assert audit.pushes.accepted == audit.pushes.sent == 20
@@ -64,7 +64,7 @@ async def test_pushes_are_spread_evenly_and_numbered(
 ) -> None:
     audit = Audit(4)
     lane = CardboardLane(audit)
-    await driver(audit, lane).run(until=2.0)
+    await driver(audit, lane).run(duration_s=2.0)
     for device in range(4):
         mine = [push for _, push in lane.taken if push.to == device]
         assert [push.n for push in mine] == [1, 2, 3, 4, 5]
@@ -75,7 +75,7 @@ async def test_the_seed_decides_the_order(autojump_clock: trio.testing.MockClock
     async def order(seed: int) -> list[int]:
         audit = Audit(100)
         lane = CardboardLane(audit)
-        await driver(audit, lane, devices=100, rate=100, seed=seed).run(trio.current_time() + 1)
+        await driver(audit, lane, devices=100, rate=100, seed=seed).run(1)
         return [push.to for _, push in lane.taken]
 
     first = await order(1)
@@ -87,7 +87,7 @@ async def test_stamps_carry_the_planned_time(autojump_clock: trio.testing.MockCl
     """Also when the lane is slow, and with the delay that the server is asked for."""
     audit = Audit(4)
     slow = CardboardLane(audit, answer_s=1.0, delay_s=5.0)
-    await driver(audit, slow).run(until=0.5)
+    await driver(audit, slow).run(duration_s=0.5)
     stamps = [STAMPER.read(push.payload.decode()) for _, push in slow.taken]
     due = [stamp.at_epoch_s - WALL_OFFSET_S for stamp in stamps if stamp is not None]
     assert due == pytest.approx([5.0, 5.1, 5.2, 5.3, 5.4])
@@ -97,7 +97,7 @@ async def test_stamps_carry_the_planned_time(autojump_clock: trio.testing.MockCl
 async def test_a_device_keeps_its_lane(autojump_clock: trio.testing.MockClock) -> None:
     audit = Audit(4)
     lanes = [CardboardLane(audit) for _ in range(3)]
-    await driver(audit, *lanes).run(until=4.0)
+    await driver(audit, *lanes).run(duration_s=4.0)
     devices = [{push.to for _, push in lane.taken} for lane in lanes]
     assert devices == [{0, 3}, {1}, {2}]
 
@@ -106,7 +106,7 @@ async def test_the_plan_does_not_wait_for_the_server(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     audit = Audit(4)
-    await driver(audit, CardboardLane(audit, answer_s=3.0)).run(until=2.0)
+    await driver(audit, CardboardLane(audit, answer_s=3.0)).run(duration_s=2.0)
     assert trio.current_time() == pytest.approx(1.9 + ANSWERS_S)
     pushes = audit.pushes
     assert (pushes.planned, pushes.on_the_way) == (20, 0)
@@ -116,7 +116,7 @@ async def test_the_plan_does_not_wait_for_the_server(
 async def test_what_a_lane_cannot_hold_is_not_sent(autojump_clock: trio.testing.MockClock) -> None:
     audit = Audit(4)
     stuck = CardboardLane(audit, answer_s=math.inf)
-    await driver(audit, stuck, rate=20_000).run(until=1.0)
+    await driver(audit, stuck, rate=20_000).run(duration_s=1.0)
     assert audit.pushes.planned == 20_000
     assert audit.pushes.unsent == 20_000 - 1
     assert audit.pushes.unanswered == 1

@@ -6,6 +6,7 @@ import math
 import pytest
 import trio
 
+from tests.serving import PATIENCE_S
 from tests.swarm.fake_server import read_request, serving
 from trio_push.swarm.on_push import CAPACITY, CONNECTIONS, OnPush
 from trio_push.swarm.target import Target, look_up
@@ -41,7 +42,7 @@ async def call(check_in: CheckIn, pushes: int, *, think_s: float = 0) -> OnPush:
         for i in range(pushes):
             on_push.received(i, json.dumps({"n": i}))
         assert on_push.calls.open == pushes
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE_S):
             while on_push.calls.open:
                 await trio.sleep(0.01)
         nursery.cancel_scope.cancel()

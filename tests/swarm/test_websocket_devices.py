@@ -10,6 +10,7 @@ import pytest
 import trio
 from wsproto.utilities import generate_accept_token
 
+from tests.serving import PATIENCE_S
 from tests.swarm.fake_server import Handler, serving, unused_target
 from tests.swarm.test_device import Seen, answering, live
 from trio_push.swarm.device import ConnectFailed, Device
@@ -72,7 +73,7 @@ def sending(*parts: bytes) -> Handler:
 async def receive_all(make: Make, target: Target) -> list[str]:
     seen = Seen(target)
     device = make(0, seen.population)
-    with trio.fail_after(5):
+    with trio.fail_after(PATIENCE_S):
         await live(device)
     assert device.received == len(seen.data)
     return seen.data
@@ -140,7 +141,7 @@ async def test_comes_back_and_asks_for_what_it_missed(make: Make) -> None:
 
     async with serving(handler) as target:
         device = make(0, Seen(target).population)
-        with trio.fail_after(5):
+        with trio.fail_after(PATIENCE_S):
             await live(device)
             await live(device)
     assert firsts == [
@@ -212,7 +213,7 @@ async def test_cancelled_at_each_wait(make: Make, shakes_hands: bool) -> None:
         device = make(0, Seen(target).population)
         with trio.move_on_after(0.2):
             await live(device)
-        with trio.fail_after(5):
+        with trio.fail_after(PATIENCE_S):
             await gone.wait()
 
 

@@ -16,6 +16,7 @@ import pytest
 import trio
 
 from loadtest.measure import family
+from tests.serving import PATIENCE_S
 from tests.swarm.test_swarm import counts, run_swarm, server_of, settings_for
 from trio_push.errors import ConfigError
 from trio_push.swarm.audit import Audit
@@ -80,7 +81,7 @@ async def test_stopped_while_connecting() -> None:
                 run.stop()
 
             nursery.start_soon(stop)
-            with trio.fail_after(20):
+            with trio.fail_after(PATIENCE_S):
                 report = await run.run()
     assert 0 < report.figures["devices"]["connected"] < 100
     assert report.figures["books"]["balanced"] is True
@@ -99,7 +100,7 @@ async def test_a_worker_that_is_killed_fails_the_run(monkeypatch: pytest.MonkeyP
                 os.kill(worker, signal.SIGKILL)
 
             nursery.start_soon(kill)
-            with trio.fail_after(30):
+            with trio.fail_after(PATIENCE_S):
                 report = await run.run()
     assert report.exit_code == 99
     assert report.figures["devices"]["connected"] == 10
@@ -113,7 +114,7 @@ async def test_a_swarm_that_is_killed_leaves_nothing_behind() -> None:
         command = [sys.executable, "-m", "trio_push", "swarm", "--url", server.addresses.wire[0]]
         more = ["--devices", "20", "--workers", "2", "--duration", "0"]
         process = await trio.lowlevel.open_process([*command, *more], stdout=subprocess.DEVNULL)
-        with trio.fail_after(20):
+        with trio.fail_after(PATIENCE_S):
             while len(server.node.directory) < 20:
                 await trio.sleep(0.05)
             members = family(process.pid)
@@ -132,7 +133,7 @@ async def test_ctrl_c_gives_a_report(tmp_path: Path) -> None:
         process = await trio.lowlevel.open_process(
             [*command, *more], stdout=subprocess.DEVNULL, process_group=0
         )
-        with trio.fail_after(30):
+        with trio.fail_after(PATIENCE_S):
             while len(server.node.directory) < 20:
                 await trio.sleep(0.05)
             # as a terminal does: to all that are in the foreground

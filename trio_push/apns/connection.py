@@ -54,7 +54,9 @@ class Connection:
         self.is_listed = False
         #: whether it has brought an answer
         self.has_answered = False
-        self._heard_at = trio.current_time()
+        #: whether it has been counted as failed
+        self.has_failed = False
+        self.opened_at = self._heard_at = trio.current_time()
         self._pinged = False
 
     @property
@@ -146,6 +148,7 @@ class Connection:
         finally:
             self._session.closing = True
             self._abandon()
+            self._has_room(self)
             # closed it is, also when the peer no longer hears of it
             with trio.move_on_after(_CLOSE_S, shield=True), suppress(trio.BrokenResourceError):
                 await self._stream.aclose()
@@ -180,6 +183,8 @@ class Connection:
                 if (reply := session.data_to_send()) or session.closing:
                     self._queue += reply
                     self.flush()
+                if session.closing and not session.flights:
+                    self.why = self.why or session.farewell
                 self._has_room(self)
 
     def _abandon(self) -> None:

@@ -114,6 +114,7 @@ class Pool:
         if self._listed:
             self._room.set()
         if connection.closing:
+            self._judge(connection)
             self._changed.set()
 
     def cut(self, why: str) -> None:
@@ -189,7 +190,6 @@ class Pool:
         connection = Connection(
             wire.stream, self._make_session(wire.is_h2), took=self._took, has_room=self.has_room
         )
-        began = trio.current_time()
         self.connections.append(connection)
         try:
             if self._over:
@@ -200,9 +200,6 @@ class Pool:
             self.connections.remove(connection)
             self._changed.set()
             self._all_closed.set()
-            lived_s = trio.current_time() - began
-            if connection.why and not connection.has_answered and lived_s < _GOOD_S:
-                self._failed(Unreachable(f"the host closes its connections: {connection.why}"))
 
     def _took(self, connection: Connection, fates: list[Fate]) -> None:
         if not connection.has_answered and any(fate.status for fate in fates):
@@ -210,6 +207,14 @@ class Pool:
             self._backoff.succeed()
             self._failing_since = None
         self._client_took(connection, fates)
+
+    def _judge(self, connection: Connection) -> None:
+        """Count it as failed if it is, once; before another is opened in its place."""
+        if not connection.why or connection.has_answered or connection.has_failed:
+            return
+        if trio.current_time() - connection.opened_at < _GOOD_S:
+            connection.has_failed = True
+            self._failed(Unreachable(f"the host closes its connections: {connection.why}"))
 
     def _failed(self, exc: Unreachable) -> None:
         now = trio.current_time()

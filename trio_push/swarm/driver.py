@@ -58,8 +58,8 @@ class Driver:
         """End the plan now; `run` then waits for the last answers."""
         self._planning.cancel()
 
-    async def run(self, until: float) -> None:
-        """Send until trio's time `until`, then wait a while for the last answers.
+    async def run(self, duration_s: float) -> None:
+        """Send all of the plan for so long, then wait a while for the last answers.
 
         Cancelled or not, every planned push has a fate afterwards.
         """
@@ -69,7 +69,7 @@ class Driver:
                 for lane, (_, pushes) in zip(self._lanes, ends, strict=True):
                     nursery.start_soon(lane.run, pushes)
                 with self._planning:
-                    await self._plan([plan for plan, _ in ends], until)
+                    await self._plan([plan for plan, _ in ends], duration_s)
                 for plan, _ in ends:
                     plan.close()
                 nursery.cancel_scope.deadline = trio.current_time() + ANSWERS_S
@@ -77,12 +77,12 @@ class Driver:
             for _, pushes in ends:
                 self._give_up(pushes)
 
-    async def _plan(self, lanes: list[trio.MemorySendChannel[Planned]], until: float) -> None:
+    async def _plan(self, lanes: list[trio.MemorySendChannel[Planned]], duration_s: float) -> None:
         start = now = trio.current_time()
         for i in count():
-            at = start + i / self._rate
-            if at >= until:
+            if i / self._rate >= duration_s:
                 return
+            at = start + i / self._rate
             if at > now:
                 await trio.sleep_until(at)
                 now = trio.current_time()

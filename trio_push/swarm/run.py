@@ -7,6 +7,7 @@ settling     what is on the way may still arrive; then the books are compared
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
@@ -93,10 +94,10 @@ class Run:
             nursery.cancel_scope.cancel()
 
     async def _push_or_listen(self) -> None:
-        until = trio.current_time() + (self._settings.duration_s or float("inf"))
+        duration_s = self._settings.duration_s or math.inf
         driver = self._parts.driver
         if driver is None or self._stop.is_set():
-            await self._until_stopped(partial(trio.sleep_until, until))
+            await self._until_stopped(partial(trio.sleep, duration_s))
             return
         async with trio.open_nursery() as nursery:
 
@@ -105,7 +106,7 @@ class Run:
                 driver.stop()
 
             nursery.start_soon(stop_driver)
-            await driver.run(until)
+            await driver.run(duration_s)
             nursery.cancel_scope.cancel()
 
     async def _until_stopped(self, work: Callable[[], Awaitable[object]]) -> None:

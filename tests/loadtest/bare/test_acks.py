@@ -9,10 +9,11 @@ import trio
 from loadtest.child import running
 from loadtest.crowd import connected
 from loadtest.peers.peer import post
+from tests.serving import PATIENCE_S
 
 
 async def test_acknowledged_is_said_when_all_have_acknowledged():
-    with trio.fail_after(20):
+    with trio.fail_after(PATIENCE_S):
         async with running([sys.executable, "-m", "loadtest.bare.acks"]) as child:
             wire = await child.listening("wire")
             async with connected(wire, "/ws?token={token}", 5, "ws-acks") as crowd:

@@ -7,11 +7,12 @@ import trio
 
 from loadtest.peers.bare import BARE_SSE
 from loadtest.peers.peer import post, url
+from tests.serving import PATIENCE_S
 
 
 async def test_an_event_stream_from_head_to_end():
     seen = b""
-    with trio.fail_after(10):
+    with trio.fail_after(PATIENCE_S):
         async with BARE_SSE.serve() as server, await trio.open_tcp_stream(*server.wire) as device:
             await device.send_all(b"GET /events?token=00ff HTTP/1.1\r\nHost: x\r\n\r\n")
             seen += await device.receive_some()
@@ -30,6 +31,6 @@ async def test_an_event_stream_from_head_to_end():
 
 
 async def test_what_is_not_there_is_not_found():
-    with trio.fail_after(10):
+    with trio.fail_after(PATIENCE_S):
         async with BARE_SSE.serve() as server, httpx.AsyncClient(trust_env=False) as client:
             assert (await client.get(url(server.wire, "/stats"))).status_code == 404

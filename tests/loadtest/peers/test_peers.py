@@ -16,6 +16,7 @@ from loadtest.peers.ours import OURS, OURS_WS
 from loadtest.peers.peer import Peer, post
 from loadtest.peers.quart import QUART
 from loadtest.peers.websocket import TRIO_WEBSOCKET, WEBSOCKETS
+from tests.serving import PATIENCE_S
 
 needs_go = pytest.mark.needs("go")
 needs_nchan = pytest.mark.needs("nginx", "nchan")
@@ -39,7 +40,7 @@ DEVICES = 5
 
 @pytest.mark.parametrize("peer", HOLDERS)
 async def test_an_event_to_all(peer):
-    with trio.fail_after(60):
+    with trio.fail_after(PATIENCE_S):
         async with (
             peer.serve() as server,
             connected(server.wire, peer.broadcast_path, DEVICES, peer.transport) as crowd,
@@ -53,7 +54,7 @@ async def test_an_event_to_all(peer):
 
 @pytest.mark.parametrize("peer", PEERS)
 async def test_a_push_to_one(peer):
-    with trio.fail_after(60):
+    with trio.fail_after(PATIENCE_S):
         async with (
             peer.serve() as server,
             connected(server.wire, peer.events_path, DEVICES, peer.transport) as crowd,
@@ -68,7 +69,7 @@ async def test_a_push_to_one(peer):
 @pytest.mark.needs("h2load")
 @pytest.mark.parametrize("peer", PEERS[:6])
 async def test_the_load_generator_is_content(peer):
-    with trio.fail_after(60):
+    with trio.fail_after(PATIENCE_S):
         async with peer.serve() as server:
             if peer in HTTP1_INTAKE:
                 assert (await h2load.http1(server.wire, 1)).pushes > 10

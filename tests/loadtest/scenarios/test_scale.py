@@ -12,6 +12,7 @@ from loadtest.child import Failed
 from loadtest.measure import family
 from loadtest.scenarios import scale
 from loadtest.world import open_world
+from tests.serving import PATIENCE_S
 from trio_push.swarm.settings import SwarmSettings
 
 
@@ -84,5 +85,5 @@ async def test_a_worker_of_the_swarm_that_is_lost_ends_it():
             servers = family(world.server.child.pid)
             worker = [pid for pid in family(os.getpid()) if pid not in servers][-1]
             os.kill(worker, signal.SIGKILL)
-            with trio.fail_after(30):
+            with trio.fail_after(PATIENCE_S):
                 await trio.sleep_forever()

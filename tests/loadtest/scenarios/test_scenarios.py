@@ -23,6 +23,7 @@ from loadtest.scenarios import (
     steady,
     storm,
 )
+from tests.serving import PATIENCE_S
 from trio_push.apns import Exponential, Scaling
 
 BARE = Plan(1, ("bare",))
@@ -164,7 +165,7 @@ async def test_when_a_storm_was_is_seen_from_outside(monkeypatch):
     monkeypatch.setattr(storm, "open_files", lambda pid: next(files))
     watch = storm._Watch(1, 100)
     before = time.monotonic()
-    with trio.fail_after(10):
+    with trio.fail_after(PATIENCE_S):
         await watch.run()
     assert before < watch.began < watch.over < time.monotonic()
     assert next(files) == 110
