@@ -33,6 +33,7 @@ class Pool:
 
     def __init__(
         self,
+        url: str,
         dial: Dial,
         make_session: Callable[[bool], Session],
         options: Options,
@@ -42,6 +43,7 @@ class Pool:
         output_waited: Callable[[], bool],
         lost_patience: Callable[[Unreachable], None],
     ) -> None:
+        self._url = url
         self._dial = dial
         self._make_session = make_session
         self._options = options
@@ -84,21 +86,23 @@ class Pool:
                 with trio.move_on_after(scaling.poll_s):
                     await self._changed.wait()
 
-    async def wait_room(self) -> Connection:
-        """A connection with room. A checkpoint only if it waits."""
-        while (connection := self._pick()) is None:
-            self.flush()
-            self._room = trio.Event()
-            began = self._waits_since = trio.current_time()
-            try:
-                self._note_input()
+    async def wait_room(self) -> Connection | None:
+        """A connection with room; None: there was none for `poll_s`. A checkpoint if it waits."""
+        if (connection := self._pick()) is not None:
+            return connection
+        self.flush()
+        self._room = trio.Event()
+        began = self._waits_since = trio.current_time()
+        try:
+            self._note_input()
+            with trio.move_on_after(self._options.scaling.poll_s):
                 await self._room.wait()
-            finally:
-                self._waits_since = None
-                if self._has_input():
-                    self._input_waited = True
-                    self._input_waited_s += trio.current_time() - began
-        return connection
+        finally:
+            self._waits_since = None
+            if self._has_input():
+                self._input_waited = True
+                self._input_waited_s += trio.current_time() - began
+        return self._pick()
 
     def flush(self) -> None:
         """Let what was started be written, and the next connection have its turn."""
@@ -157,6 +161,9 @@ class Pool:
         options = self._options
         for connection in self.connections:
             connection.sweep(now, options.answer_s, options.ping_s)
+        if any(connection.fell_silent for connection in self.connections):
+            # judged as they end, which is at once; only then is it known when to dial
+            return
         there = self.open
         self._note_input()
         load = Load(
@@ -180,7 +187,7 @@ class Pool:
             wire = await self._dial()
         except Unreachable as exc:
             self.dial_failures += 1
-            self._failed(exc)
+            self._failed(exc, trio.current_time())
             return
         finally:
             self.dialing -= 1
@@ -200,9 +207,16 @@ class Pool:
             self.connections.remove(connection)
             self._changed.set()
             self._all_closed.set()
-            lived_s = trio.current_time() - began
-            if connection.why and not connection.has_answered and lived_s < _GOOD_S:
-                self._failed(Unreachable(f"the host closes its connections: {connection.why}"))
+            self._judge(connection, began)
+
+    def _judge(self, connection: Connection, began: float) -> None:
+        """Count one that has ended as a failure, if it brought no answer and broke."""
+        now = trio.current_time()
+        broke = connection.why and (now - began < _GOOD_S or connection.fell_silent)
+        if broke and not connection.has_answered:
+            exc = Unreachable(f"{self._url} takes no pushes: {connection.why}")
+            # who has not said a word was out of reach all the time
+            self._failed(exc, now if connection.was_heard else began)
 
     def _took(self, connection: Connection, fates: list[Fate]) -> None:
         if not connection.has_answered and any(fate.status for fate in fates):
@@ -211,11 +225,11 @@ class Pool:
             self._failing_since = None
         self._client_took(connection, fates)
 
-    def _failed(self, exc: Unreachable) -> None:
+    def _failed(self, exc: Unreachable, since: float) -> None:
         now = trio.current_time()
         self._backoff.fail(now, random.random())
         if self._failing_since is None:
-            self._failing_since = now
+            self._failing_since = since
         patience_s = self._options.patience_s
         has_waited = now - self._failing_since >= patience_s or not self.dialed
         if has_waited and patience_s < math.inf and not self.open and not self._over:
