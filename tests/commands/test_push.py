@@ -190,20 +190,26 @@ async def test_many_from_a_file(
     assert {request.headers["apns-topic"] for request in server.seen} == {"t"}
     *refused, total, reason = capsys.readouterr().out.splitlines()
     assert refused == ["refused  dead00  410 Unregistered  an-id"] * 2
-    assert total.startswith("102 pushes in ")
-    assert total.endswith("s: 100 accepted, 2 refused")
+    assert re.fullmatch(r"102 pushes in .*: 100 accepted, 2 refused", total)
     assert reason.split() == ["2", "Unregistered"]
 
 
+@pytest.mark.parametrize(("via", "answer"), [("apns", apns), ("apns-h2", apns), ("api", api)])
 async def test_many_as_json_lines(
-    server: FakeServer, file: Path, capsys: pytest.CaptureFixture[str]
+    server: FakeServer,
+    file: Path,
+    via: str,
+    answer: Callable[[Seen], Reply],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    server.answer = apns
-    assert await run(settings(server, file=str(file), json=True)) == 1
+    server.answer = answer
+    assert await run(settings(server, file=str(file), json=True, via=via)) == 1
     out, err = capsys.readouterr()
     answers = [json.loads(line) for line in out.splitlines()]
-    assert sum(answer["outcome"] == "accepted" for answer in answers) == 100
+    assert sum(answer["outcome"] in ("accepted", "stored") for answer in answers) == 100
     assert "102 pushes" in err
+    by_line = {answer["line"]: answer["token"] for answer in answers}
+    assert by_line == {n + 1: f"{n:02x}" for n in range(100)} | {101: DEAD, 102: DEAD}
 
 
 async def test_a_bad_line_is_named_and_those_before_it_are_sent(
@@ -226,6 +232,40 @@ async def test_a_server_that_goes_away_ends_it(
     assert capsys.readouterr().out.startswith("0 pushes in ")
 
 
+async def test_a_server_that_goes_away_half_way(
+    nursery: trio.Nursery, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What was not sent is told by its line; what was has its answer."""
+
+    async def handler(stream: trio.SocketStream) -> None:
+        """Accept three, and never anybody else."""
+        async with stream:
+            for _ in range(3):
+                await stream.receive_some()
+                await stream.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+            await trio.aclose_forcefully(listeners[0])
+            await stream.receive_some()
+
+    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+
+    async def serve() -> None:
+        stream = await listeners[0].accept()
+        await handler(stream)
+
+    nursery.start_soon(serve)
+    url = f"http://127.0.0.1:{listeners[0].socket.getsockname()[1]}"
+    path = tmp_path / "p"
+    path.write_text("".join(f'{{"token":"{n:02x}"}}\n' for n in range(200)))
+    with pytest.raises(Unreachable, match="Connection refused"):
+        await run(PushSettings(url=url, file=str(path), json=True, connections=1))
+    out, err = capsys.readouterr()
+    answers = [json.loads(line) for line in out.splitlines()]
+    last = int(re.search(r"given up: what follows .*/p:(\d+) was not sent", err)[1])  # type: ignore[index]
+    assert sorted(answer["line"] for answer in answers) == list(range(1, last + 1))
+    outcomes = [answer["outcome"] for answer in answers]
+    assert (outcomes.count("accepted"), outcomes.count("unanswered")) == (3, 1)
+
+
 @pytest.mark.parametrize(
     ("given", "words", "problem"),
     [
@@ -236,6 +276,7 @@ async def test_a_server_that_goes_away_ends_it(
         ({"delay_s": 1}, ("c0ffee",), "--delay is nothing that APNs knows"),
         ({"event": "e"}, ("c0ffee",), "--event is nothing that APNs knows"),
         ({"file": "/nowhere"}, (), "--file /nowhere cannot be read: No such file"),
+        ({"file": "/"}, (), "--file / cannot be read: it is a dir"),
         ({"ca": "/nowhere"}, ("c0ffee",), "--ca /nowhere cannot be used: No such file"),
     ],
 )
@@ -258,6 +299,10 @@ async def test_what_cannot_be_asked(
         ({"key": "f", "key_id": "i", "team_id": "t", "api_key": "k" * 16}, "leave one out"),
         ({"cert_key": "f"}, "give that too"),
         ({"rate": 0.0}, "--rate 0 would send nothing"),
+        ({"rate": 5.0, "via": "api"}, "--rate is for pushes by APNs: leave it out"),
+        ({"cert": "f", "via": "api"}, "--cert is for pushes by APNs"),
+        ({"push_type": "mdm", "via": "api"}, "--push-type is for pushes by APNs"),
+        ({"connections": 3, "via": "api"}, "--connections is for pushes by APNs"),
     ],
 )
 def test_settings_that_contradict_each_other(given: dict[str, Any], problem: str) -> None:
@@ -286,6 +331,20 @@ async def test_a_payload_on_stdin_that_is_no_text(monkeypatch: pytest.MonkeyPatc
 def test_a_report_without_pushes(capsys: pytest.CaptureFixture[str]) -> None:
     Report(as_json=False, refused_only=True).sum_up(0)
     assert capsys.readouterr().out == "0 pushes in 0.0s: none\n"
+
+
+def test_how_far_it_is_and_how_fast(capsys: pytest.CaptureFixture[str]) -> None:
+    report = Report(as_json=False, refused_only=True)
+    accepted, refused = Answer("aa", "i", 200, "accepted"), Answer("aa", "i", 400, "refused")
+    assert report.progress(100.0) == "0 pushes, 0 not accepted"
+    for n in range(1, 11):
+        for _ in range(50):
+            report.add(accepted)
+        assert report.progress(100 + n / 2) == f"{n * 50} pushes, 100/s, 0 not accepted"
+    report.add(refused)
+    assert report.progress(107.0) == "501 pushes, 0/s, 1 not accepted"
+    report.sum_up(8.0)
+    assert "501 pushes in 8.0s (63/s): 500 accepted, 1 refused" in capsys.readouterr().out
 
 
 def test_markup_in_an_answer_is_text(capsys: pytest.CaptureFixture[str]) -> None:
@@ -323,6 +382,7 @@ async def test_to_any_host_that_speaks_apns(
         "reason": "Unregistered",
         "timestamp_ms": 1,
         "attempts": 1,
+        "line": None,
     }
 
 
