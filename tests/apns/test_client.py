@@ -637,6 +637,20 @@ class TestScaling:
             assert seen[1] == 1, "it takes its time"
         assert client.statistics().accepted == 300
 
+    async def test_does_not_grow_before_the_host_has_said_what_it_takes(
+        self, autojump_clock: MockClock, host: FakeHost
+    ) -> None:
+        """Else one that hangs, or only is slow, would be overrun by connections."""
+        host.is_mute = True
+        scaling = Scaling(law=Exponential(2), most=8, sustain_s=1, settle_s=1)
+        async with opened(host, scaling=scaling) as client, trio.open_nursery() as nursery:
+            nursery.start_soon(feed, client, requests(9))
+            await trio.sleep(25)
+            statistics = client.statistics()
+            assert (statistics.connections, statistics.taken) == (1, 0)
+            assert statistics.input_waited_s == pytest.approx(25, abs=0.5)
+            nursery.cancel_scope.cancel()
+
     async def test_is_idle(
         self, autojump_clock: MockClock, host: FakeHost, nursery: trio.Nursery
     ) -> None:

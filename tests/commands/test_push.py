@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 import trio
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from trio.testing import wait_all_tasks_blocked
 
 from tests.commands.conftest import FakeServer, Reply, Seen, json_reply
 from trio_push.commands.orders import Answer
@@ -206,7 +208,10 @@ async def test_many_as_json_lines(
     assert await run(settings(server, file=str(file), json=True, via=via)) == 1
     out, err = capsys.readouterr()
     answers = [json.loads(line) for line in out.splitlines()]
-    assert sum(answer["outcome"] in ("accepted", "stored") for answer in answers) == 100
+    assert Counter((answer["outcome"], answer["reason"]) for answer in answers) == {
+        ("stored" if via == "api" else "accepted", None): 100,
+        ("refused", "Unregistered"): 2,
+    }
     assert "102 pushes" in err
     by_line = {answer["line"]: answer["token"] for answer in answers}
     assert by_line == {n + 1: f"{n:02x}" for n in range(100)} | {101: DEAD, 102: DEAD}
@@ -230,6 +235,52 @@ async def test_a_server_that_goes_away_ends_it(
     with pytest.raises(Unreachable, match="does not answer"):
         await run(PushSettings(url="http://127.0.0.1:1", file=str(file)))
     assert capsys.readouterr().out.startswith("0 pushes in ")
+
+
+@pytest.mark.parametrize(("via", "answer"), [("apns-h2", apns), ("api", api)])
+async def test_many_from_stdin(
+    server: FakeServer,
+    via: str,
+    answer: Callable[[Seen], Reply],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server.answer = answer
+    path = tmp_path / "p"
+    path.write_text('{"token":"01"}\n\n{"token":"02"}\n{"tokn":"03"}')
+    with path.open() as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        with pytest.raises(ConfigError, match=r"^stdin:4: not a push"):
+            await run(settings(server, file="-", via=via))
+    assert len([request for request in server.seen if request.method == "POST"]) == 2
+
+
+async def test_a_terminal_is_shown_how_far_it_is(
+    server: FakeServer, file: Path, nursery: trio.Nursery
+) -> None:
+    """In a process of its own, whose stderr is a terminal and whose stdout is not."""
+    server.answer = apns
+    ours, theirs = os.openpty()
+    shown = b""
+
+    async def read() -> None:
+        nonlocal shown
+        async with trio.lowlevel.FdStream(ours) as terminal:
+            async for chunk in terminal:
+                shown += chunk
+
+    nursery.start_soon(read)
+    command = [sys.executable, "-m", "trio_push", "push", "--url", server.url]
+    options = ["--via", "apns-h2", "--file", str(file), "--rate", "200", "--json"]
+    done = await trio.run_process(
+        [*command, *options], capture_stdout=True, stderr=theirs, check=False
+    )
+    await wait_all_tasks_blocked()
+    nursery.cancel_scope.cancel()
+    os.close(theirs)
+    assert (done.returncode, len(done.stdout.splitlines())) == (1, 102)
+    assert re.search(rb"\d+ pushes(, [\d,]+/s)?, \d not accepted, \d connection", shown)
+    assert b"102 pushes in " in shown
 
 
 async def test_a_server_that_goes_away_half_way(

@@ -167,7 +167,8 @@ class Pool:
         there = self.open
         self._note_input()
         load = Load(
-            connections=len(there),
+            # one whose host has not said yet what it takes shows nothing either
+            connections=sum(connection.capacity > 0 for connection in there),
             input_waited=self._input_waited,
             output_waited=self._output_waited(),
             in_flight=sum(connection.in_flight for connection in there),
