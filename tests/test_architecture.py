@@ -31,6 +31,7 @@ SANS_IO = (
     "trio_push.apns.backoff",
     "trio_push.apns.bucket",
     "trio_push.apns.flight",
+    "trio_push.apns.flights",
     "trio_push.apns.governor",
     "trio_push.apns.h2_session",
     "trio_push.apns.http1_session",

@@ -163,10 +163,14 @@ class FakeHost:
         self.answer: Answer = Push.accept
         self.pushes: list[Push] = []
         self.connections: list[HostConnection] = []
+        #: of connections on which it is mute
+        self.ends: list[trio.abc.Stream] = []
         self.most_open = 0
         #: trio's times at which somebody tried to connect
         self.dialed_at: list[float] = []
         self.is_down = False
+        #: takes connections, and says not even SETTINGS
+        self.is_mute = False
         self.dial_takes_s = 0.0
 
     async def dial(self) -> Wire:
@@ -175,6 +179,9 @@ class FakeHost:
         if self.is_down:
             raise Unreachable("the host is down")
         ours, theirs = memory_stream_pair()
+        if self.is_mute:
+            self.ends.append(theirs)
+            return Wire(ours, True)
         connection = HostConnection(self, theirs, self.max_streams)
         self.connections.append(connection)
         self._nursery.start_soon(connection.run)

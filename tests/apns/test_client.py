@@ -507,6 +507,49 @@ class TestDialing:
         assert outcomes(results) == {"accepted": 2, "unanswered": 1}
         assert client.failure is not None
 
+    @pytest.mark.parametrize("speaks", [False, True])
+    async def test_a_host_that_takes_connections_and_answers_nothing(
+        self, autojump_clock: MockClock, host: FakeHost, speaks: bool
+    ) -> None:
+        """Given up as one that is out of reach is: not asked again and again, for ever."""
+        host.answer = lambda each: None
+        host.max_streams = 3 if speaks else 0
+        began = trio.current_time()
+        async with (
+            opened(host, answer_s=30, patience_s=2) as client,
+            trio.open_nursery() as nursery,
+        ):
+            nursery.start_soon(feed_until_broken, client, requests(9))
+            results = [result async for result in client.results]
+        assert str(client.failure) == "http://host takes no pushes: no answer within 30 s"
+        assert outcomes(results) == ({"unanswered": 6} if speaks else {})
+        # one that has said something may be coming up: it is asked once more
+        assert len(host.dialed_at) == 2
+        assert 60 <= trio.current_time() - began < 65
+
+    async def test_a_host_that_says_nothing_was_out_of_reach_all_the_time(
+        self, autojump_clock: MockClock, host: FakeHost
+    ) -> None:
+        host.is_mute = True
+        began = trio.current_time()
+        async with opened(host, answer_s=30, patience_s=2) as client:
+            assert [result async for result in client.results] == []
+        assert client.failure is not None
+        assert len(host.dialed_at) == 1
+        assert 30 <= trio.current_time() - began < 31
+
+    async def test_closed_before_anything_was_sent(
+        self, autojump_clock: MockClock, host: FakeHost
+    ) -> None:
+        """Nothing is to be done, so the host need not be there for it."""
+        host.is_down = True
+        async with opened(host) as client:
+            await trio.sleep(100)
+            client.requests.close()
+            began = trio.current_time()
+            assert [result async for result in client.results] == []
+            assert trio.current_time() - began < 1
+
     async def test_a_lost_connection_is_replaced_at_once(
         self, autojump_clock: MockClock, host: FakeHost
     ) -> None:
@@ -601,6 +644,20 @@ class TestScaling:
             assert seen == sorted(seen)
             assert seen[1] == 1, "it takes its time"
         assert client.statistics().accepted == 300
+
+    async def test_does_not_grow_before_the_host_has_said_what_it_takes(
+        self, autojump_clock: MockClock, host: FakeHost
+    ) -> None:
+        """Else one that hangs, or only is slow, would be overrun by connections."""
+        host.is_mute = True
+        scaling = Scaling(law=Exponential(2), most=8, sustain_s=1, settle_s=1)
+        async with opened(host, scaling=scaling) as client, trio.open_nursery() as nursery:
+            nursery.start_soon(feed, client, requests(9))
+            await trio.sleep(25)
+            statistics = client.statistics()
+            assert (statistics.connections, statistics.taken) == (1, 0)
+            assert statistics.input_waited_s == pytest.approx(25, abs=0.5)
+            nursery.cancel_scope.cancel()
 
     async def test_is_idle(
         self, autojump_clock: MockClock, host: FakeHost, nursery: trio.Nursery
@@ -736,6 +793,39 @@ class TestCancel:
             assert [r async for r in client.results] == []
         assert len(host.pushes) == 1
 
+    async def test_one_of_two_that_are_the_same(
+        self, autojump_clock: MockClock, host: FakeHost
+    ) -> None:
+        """Both are given up, and each has its result."""
+        host.answer = lambda each: None
+        (request,) = requests(1)
+        async with opened(host) as client:
+            for _ in range(2):
+                await client.requests.send(request)
+            await wait_all_tasks_blocked()
+            assert client.cancel(request)
+            for _ in range(2):
+                result = await client.results.receive()
+                assert (result.request, result.reason) == (request, "cancelled")
+            await wait_all_tasks_blocked()
+            assert client.statistics().open == 0
+
+    async def test_the_last_one_while_it_waits_for_room(
+        self, autojump_clock: MockClock, host: FakeHost
+    ) -> None:
+        host.answer = lambda each: each.refuse(429, "TooManyRequests")
+        (request,) = requests(1)
+        async with opened(host, retries=Retries(first_s=8)) as client:
+            await client.requests.send(request)
+            await wait_all_tasks_blocked()
+            host.is_down = True
+            host.connections[0].cut()
+            await trio.sleep(60)
+            client.requests.close()
+            await trio.sleep(1)
+            assert client.cancel(request)
+            assert [r.reason async for r in client.results] == ["TooManyRequests"]
+
     async def test_what_was_never_taken(self, autojump_clock: MockClock, host: FakeHost) -> None:
         async with opened(host) as client:
             assert not client.cancel(requests(1)[0])
@@ -780,6 +870,14 @@ class TestGiveUp:
         assert client.statistics().unanswered == 1
         with pytest.raises(trio.BrokenResourceError):
             await client.requests.send(requests(1)[0])
+
+
+async def test_what_the_block_raises_comes_out_as_it_is(
+    autojump_clock: MockClock, host: FakeHost
+) -> None:
+    with pytest.raises(ZeroDivisionError):
+        async with opened(host):
+            raise ZeroDivisionError
 
 
 class TestAuthorization:

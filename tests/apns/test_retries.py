@@ -28,7 +28,8 @@ UNANSWERED = Fate(FLIGHT, Outcome.UNANSWERED)
         (refused(500), 1, 1.0),
         (refused(429, retry_after_s=30), 1, 30.0),
         (refused(429, retry_after_s=0), 1, 1.0),
-        (refused(403, "ExpiredProviderToken"), 1, 1.0),
+        (refused(403, "ExpiredProviderToken"), 1, 0.0),
+        (refused(403, "ExpiredProviderToken"), 2, 2.0),
         (refused(403, "InvalidProviderToken"), 1, None),
         (refused(400, "BadDeviceToken"), 1, None),
         (refused(404, "BadPath"), 1, None),
@@ -67,4 +68,7 @@ def test_an_evaluator_decides_but_not_about_what_is_permanent() -> None:
 def test_no_retries() -> None:
     assert Retries(most=0).delay_s(refused(503), 1, 1.0) is None
     assert Retries(most=0).delay_s(UNSENT, 1, 1.0) == 0.0
+    expired = refused(403, "ExpiredProviderToken")
+    assert Retries(most=0).delay_s(expired, 1, 1.0) == 0.0
+    assert Retries(most=0).delay_s(expired, 2, 1.0) is None
     assert Retries(evaluate=lambda fate: False).delay_s(UNSENT, 1, 1.0) is None

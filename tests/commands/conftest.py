@@ -87,6 +87,8 @@ async def server(nursery: trio.Nursery) -> AsyncIterator[FakeServer]:
     config.bind = ["127.0.0.1:0"]
     config.errorlog = None
     config.graceful_timeout = 0.1
+    # else a connection that a busy machine leaves idle is closed as a push is sent on it
+    config.keep_alive_timeout = 600
     stop = trio.Event()
     (fake.url,) = await nursery.start(_serve, fake, config, stop)
     yield fake

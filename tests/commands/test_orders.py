@@ -163,9 +163,9 @@ def test_what_apns_does_not_know(order: Order) -> None:
     ],
 )
 def test_answers_to_a_provider(fields: dict[str, Any], answer: tuple[Any, ...]) -> None:
-    request = Request(token="ab", payload=b"", id="mine")
+    request = Request(token="ab", payload=b"", id="mine", context=12)
     result = Result(request=request, **({"attempts": 1} | fields))
-    assert apns_answer(result) == Answer(*answer)
+    assert apns_answer(result) == Answer(*answer, line=12)
     assert apns_answer(result).is_accepted == result.is_accepted
 
 

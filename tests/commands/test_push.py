@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 import trio
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from trio.testing import wait_all_tasks_blocked
 
 from tests.commands.conftest import FakeServer, Reply, Seen, json_reply
 from trio_push.commands.orders import Answer
@@ -190,20 +192,29 @@ async def test_many_from_a_file(
     assert {request.headers["apns-topic"] for request in server.seen} == {"t"}
     *refused, total, reason = capsys.readouterr().out.splitlines()
     assert refused == ["refused  dead00  410 Unregistered  an-id"] * 2
-    assert total.startswith("102 pushes in ")
-    assert total.endswith("s: 100 accepted, 2 refused")
+    assert re.fullmatch(r"102 pushes in .*: 100 accepted, 2 refused", total)
     assert reason.split() == ["2", "Unregistered"]
 
 
+@pytest.mark.parametrize(("via", "answer"), [("apns", apns), ("apns-h2", apns), ("api", api)])
 async def test_many_as_json_lines(
-    server: FakeServer, file: Path, capsys: pytest.CaptureFixture[str]
+    server: FakeServer,
+    file: Path,
+    via: str,
+    answer: Callable[[Seen], Reply],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    server.answer = apns
-    assert await run(settings(server, file=str(file), json=True)) == 1
+    server.answer = answer
+    assert await run(settings(server, file=str(file), json=True, via=via)) == 1
     out, err = capsys.readouterr()
     answers = [json.loads(line) for line in out.splitlines()]
-    assert sum(answer["outcome"] == "accepted" for answer in answers) == 100
+    assert Counter((answer["outcome"], answer["reason"]) for answer in answers) == {
+        ("stored" if via == "api" else "accepted", None): 100,
+        ("refused", "Unregistered"): 2,
+    }
     assert "102 pushes" in err
+    by_line = {answer["line"]: answer["token"] for answer in answers}
+    assert by_line == {n + 1: f"{n:02x}" for n in range(100)} | {101: DEAD, 102: DEAD}
 
 
 async def test_a_bad_line_is_named_and_those_before_it_are_sent(
@@ -226,6 +237,86 @@ async def test_a_server_that_goes_away_ends_it(
     assert capsys.readouterr().out.startswith("0 pushes in ")
 
 
+@pytest.mark.parametrize(("via", "answer"), [("apns-h2", apns), ("api", api)])
+async def test_many_from_stdin(
+    server: FakeServer,
+    via: str,
+    answer: Callable[[Seen], Reply],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server.answer = answer
+    path = tmp_path / "p"
+    path.write_text('{"token":"01"}\n\n{"token":"02"}\n{"tokn":"03"}')
+    with path.open() as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        with pytest.raises(ConfigError, match=r"^stdin:4: not a push"):
+            await run(settings(server, file="-", via=via))
+    assert len([request for request in server.seen if request.method == "POST"]) == 2
+
+
+async def test_a_terminal_is_shown_how_far_it_is(
+    server: FakeServer, file: Path, nursery: trio.Nursery
+) -> None:
+    """In a process of its own, whose stderr is a terminal and whose stdout is not."""
+    server.answer = apns
+    ours, theirs = os.openpty()
+    shown = b""
+
+    async def read() -> None:
+        nonlocal shown
+        async with trio.lowlevel.FdStream(ours) as terminal:
+            async for chunk in terminal:
+                shown += chunk
+
+    nursery.start_soon(read)
+    command = [sys.executable, "-m", "trio_push", "push", "--url", server.url]
+    options = ["--via", "apns-h2", "--file", str(file), "--rate", "200", "--json"]
+    done = await trio.run_process(
+        [*command, *options], capture_stdout=True, stderr=theirs, check=False
+    )
+    await wait_all_tasks_blocked()
+    nursery.cancel_scope.cancel()
+    os.close(theirs)
+    assert (done.returncode, len(done.stdout.splitlines())) == (1, 102)
+    assert re.search(rb"\d+ pushes(, [\d,]+/s)?, \d not accepted, \d connection", shown)
+    assert b"102 pushes in " in shown
+
+
+async def test_a_server_that_goes_away_half_way(
+    nursery: trio.Nursery, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What was not sent is told by its line; what was has its answer."""
+
+    async def handler(stream: trio.SocketStream) -> None:
+        """Accept three, and never anybody else."""
+        async with stream:
+            for _ in range(3):
+                await stream.receive_some()
+                await stream.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+            await trio.aclose_forcefully(listeners[0])
+            await stream.receive_some()
+
+    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+
+    async def serve() -> None:
+        stream = await listeners[0].accept()
+        await handler(stream)
+
+    nursery.start_soon(serve)
+    url = f"http://127.0.0.1:{listeners[0].socket.getsockname()[1]}"
+    path = tmp_path / "p"
+    path.write_text("".join(f'{{"token":"{n:02x}"}}\n' for n in range(200)))
+    with pytest.raises(Unreachable, match="Connection refused"):
+        await run(PushSettings(url=url, file=str(path), json=True, connections=1))
+    out, err = capsys.readouterr()
+    answers = [json.loads(line) for line in out.splitlines()]
+    last = int(re.search(r"given up: what follows .*/p:(\d+) was not sent", err)[1])  # type: ignore[index]
+    assert sorted(answer["line"] for answer in answers) == list(range(1, last + 1))
+    outcomes = [answer["outcome"] for answer in answers]
+    assert (outcomes.count("accepted"), outcomes.count("unanswered")) == (3, 1)
+
+
 @pytest.mark.parametrize(
     ("given", "words", "problem"),
     [
@@ -236,6 +327,7 @@ async def test_a_server_that_goes_away_ends_it(
         ({"delay_s": 1}, ("c0ffee",), "--delay is nothing that APNs knows"),
         ({"event": "e"}, ("c0ffee",), "--event is nothing that APNs knows"),
         ({"file": "/nowhere"}, (), "--file /nowhere cannot be read: No such file"),
+        ({"file": "/"}, (), "--file / cannot be read: it is a dir"),
         ({"ca": "/nowhere"}, ("c0ffee",), "--ca /nowhere cannot be used: No such file"),
     ],
 )
@@ -258,6 +350,10 @@ async def test_what_cannot_be_asked(
         ({"key": "f", "key_id": "i", "team_id": "t", "api_key": "k" * 16}, "leave one out"),
         ({"cert_key": "f"}, "give that too"),
         ({"rate": 0.0}, "--rate 0 would send nothing"),
+        ({"rate": 5.0, "via": "api"}, "--rate is for pushes by APNs: leave it out"),
+        ({"cert": "f", "via": "api"}, "--cert is for pushes by APNs"),
+        ({"push_type": "mdm", "via": "api"}, "--push-type is for pushes by APNs"),
+        ({"connections": 3, "via": "api"}, "--connections is for pushes by APNs"),
     ],
 )
 def test_settings_that_contradict_each_other(given: dict[str, Any], problem: str) -> None:
@@ -286,6 +382,20 @@ async def test_a_payload_on_stdin_that_is_no_text(monkeypatch: pytest.MonkeyPatc
 def test_a_report_without_pushes(capsys: pytest.CaptureFixture[str]) -> None:
     Report(as_json=False, refused_only=True).sum_up(0)
     assert capsys.readouterr().out == "0 pushes in 0.0s: none\n"
+
+
+def test_how_far_it_is_and_how_fast(capsys: pytest.CaptureFixture[str]) -> None:
+    report = Report(as_json=False, refused_only=True)
+    accepted, refused = Answer("aa", "i", 200, "accepted"), Answer("aa", "i", 400, "refused")
+    assert report.progress(100.0) == "0 pushes, 0 not accepted"
+    for n in range(1, 11):
+        for _ in range(50):
+            report.add(accepted)
+        assert report.progress(100 + n / 2) == f"{n * 50} pushes, 100/s, 0 not accepted"
+    report.add(refused)
+    assert report.progress(107.0) == "501 pushes, 0/s, 1 not accepted"
+    report.sum_up(8.0)
+    assert "501 pushes in 8.0s (63/s): 500 accepted, 1 refused" in capsys.readouterr().out
 
 
 def test_markup_in_an_answer_is_text(capsys: pytest.CaptureFixture[str]) -> None:
@@ -323,6 +433,7 @@ async def test_to_any_host_that_speaks_apns(
         "reason": "Unregistered",
         "timestamp_ms": 1,
         "attempts": 1,
+        "line": None,
     }
 
 

@@ -1,11 +1,23 @@
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import httpx
 import pytest
 import trio
 
+from trio_push.apns import Options, ProviderToken, Request, client_context, open_client
 from trio_push.errors import ConfigError
-from trio_push.testing import Delay, Fixed, Lose, NotReceived, Status, push_server
+from trio_push.testing import (
+    Delay,
+    Fixed,
+    Lose,
+    NotReceived,
+    ProviderCredentials,
+    Status,
+    push_server,
+)
 from trio_push.testing.server import PushServer
 
 
@@ -84,3 +96,55 @@ async def test_settings() -> None:
     with pytest.raises(ConfigError):
         async with push_server(default_ttl_s=-1):
             pass
+
+
+@pytest.mark.parametrize("by", ["token", "certificate", "mdm", "nothing"])
+async def test_the_strict_profile_knows_its_providers(by: str) -> None:
+    async with push_server(apns="strict") as server:
+        made = server.credentials
+        assert made is not None
+        certificates = {"certificate": made.certificate_file, "mdm": made.mdm_certificate_file}
+        context = client_context(ca=server.ca_file, certificate=certificates.get(by))
+        token = ProviderToken.read(made.key_file, key_id=made.key_id, team_id=made.team_id)
+        options = Options(context=context, authorization=token if by == "token" else None)
+        is_mdm = by == "mdm"
+        request = Request(
+            token="0a" * 32,
+            payload=b'{"mdm":"x"}' if is_mdm else b'{"aps":{"alert":"hi"}}',
+            topic=made.mdm_topic if is_mdm else made.topic,
+            push_type="mdm" if is_mdm else "alert",
+        )
+        async with open_client(server.tls_url, options) as client:
+            await client.requests.send(request)
+            result = await client.results.receive()
+        assert result.reason == ("MissingProviderToken" if by == "nothing" else "")
+        assert len(server.received()) == (by != "nothing")
+
+
+async def test_credentials_of_its_own(tmp_path: Path) -> None:
+    """A test that brings them is not given others."""
+    made = ProviderCredentials.make(tmp_path)
+    async with push_server(apns="strict", apns_credentials=made.server_file) as server:
+        assert server.credentials is None
+
+
+@pytest.mark.parametrize(
+    ("action", "match", "problem"),
+    [
+        (Status(reason="Shutdown"), {"share": 7}, "<= 1.0"),
+        (Status(reason="Shutdown"), {"token": "aa"}, "unknown field `token`"),
+        (Status(reason="Shutdown"), {"tokens": []}, "length >= 1"),
+        ("status", {}, r"Expected `object`, got `str` - at `\$.action`"),
+    ],
+)
+async def test_faults_that_make_no_sense(action: Any, match: dict[str, Any], problem: str) -> None:
+    async with push_server() as server:
+        with pytest.raises(ConfigError, match=problem):
+            server.inject(action, **match)
+        assert (await push(server, "aa")).status_code == 200
+
+
+async def test_what_a_test_raises_comes_out_as_it_is() -> None:
+    with pytest.raises(NotReceived):
+        async with push_server() as server:
+            await server.wait_for("aa", timeout_s=0.01)

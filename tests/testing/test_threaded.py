@@ -56,6 +56,16 @@ def test_in_asyncio() -> None:
     assert threads() == 0
 
 
+def test_the_strict_profile() -> None:
+    with push_server_in_thread(apns="strict") as server:
+        assert server.credentials is not None
+        context = server.ssl_context()
+        context.load_cert_chain(server.credentials.mdm_certificate_file)
+        with httpx.Client(verify=context, http2=True) as client:
+            url = f"{server.tls_url}/3/device/{'0a' * 32}"
+            assert client.post(url, json=PAYLOAD).status_code == 200
+
+
 def test_it_ends_with_the_block_that_fails() -> None:
     with pytest.raises(ZeroDivisionError), push_server_in_thread():
         _ = 1 / 0

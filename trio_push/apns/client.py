@@ -24,6 +24,7 @@ from trio_push.apns.bucket import Bucket
 from trio_push.apns.connection import Connection
 from trio_push.apns.dial import Dial, Host, dialer, host_of
 from trio_push.apns.flight import Fate, Flight, Session
+from trio_push.apns.flights import Flights
 from trio_push.apns.h2_session import H2Session
 from trio_push.apns.http1_session import Http1Session
 from trio_push.apns.options import Options
@@ -33,6 +34,7 @@ from trio_push.apns.request import Outcome, Request, Result
 from trio_push.apns.retries import EXPIRED_PROVIDER_TOKEN
 from trio_push.apns.statistics import Statistics
 from trio_push.apns.waiting import Waiting
+from trio_push.body import Body
 from trio_push.clock import Clock
 from trio_push.errors import Unreachable
 
@@ -61,6 +63,7 @@ class Client:
         self._clock = clock
         self._outbox = Outbox(results, self._delivered)
         self._pool = Pool(
+            host.url,
             dial,
             self._session,
             options,
@@ -69,8 +72,8 @@ class Client:
             output_waited=self._outbox.has_waited,
             lost_patience=self._lose_patience,
         )
-        #: those without a result; ordered by when they came
-        self._flights: dict[Flight, None] = {}
+        #: those without a result
+        self._flights = Flights()
         self._waiting = Waiting()
         self._pushes = Bucket(options.rate_per_s) if options.rate_per_s else None
         self._bytes = (
@@ -89,7 +92,7 @@ class Client:
 
         Its result says unsent, or unanswered if it is on its way, or why it was refused before.
         """
-        flights = [flight for flight in self._flights if flight.request is request]
+        flights = self._flights.of(request)
         for flight in flights:
             connection = flight.connection
             if connection is not None:
@@ -153,19 +156,24 @@ class Client:
     async def _dispatch(self) -> None:
         """Give each request to a connection, until there are no more and all have a result."""
         for turn in count(1):
-            await self._pool.wait_room()
-            flight = await self._take()
-            if flight is None:
+            if await self._wait_room() is None or (flight := await self._take()) is None:
                 return
             if self._pushes or self._bytes:
                 await self._pace()
-            connection = await self._pool.wait_room()
+            connection = await self._wait_room()
             # it may have been cancelled meanwhile
-            if flight in self._flights:
+            if connection is not None and flight in self._flights:
                 self._send(flight, connection)
             if turn % _TURN == 0:
                 self._pool.flush()
                 await trio.lowlevel.checkpoint()
+
+    async def _wait_room(self) -> Connection | None:
+        """A connection with room. None: nothing is left to send, so none is needed."""
+        while (connection := await self._pool.wait_room()) is None:
+            if not self._flights and not self._requests.statistics().open_send_channels:
+                return None
+        return connection
 
     async def _take(self) -> Flight | None:
         """The next to send: what is due again comes first. None: it is over."""
@@ -199,7 +207,7 @@ class Client:
 
     def _accept(self, request: Request) -> Flight:
         flight = Flight(request)
-        self._flights[flight] = None
+        self._flights.add(flight)
         self._counts["taken"] += 1
         return flight
 
@@ -253,7 +261,7 @@ class Client:
 
     def _settle(self, flight: Flight, fate: Fate, holder: Connection | None = None) -> None:
         """Make the result; until it is taken it holds its place on the connection `holder`."""
-        del self._flights[flight]
+        self._flights.remove(flight)
         self._counts[fate.outcome] += 1
         if holder is not None:
             holder.held += 1
@@ -324,9 +332,12 @@ async def open_client(
     host = host_of(url)
     dial = dial or dialer(host, options.http, options.context, options.dial_s)
     client = Client(host, options, dial, clock or Clock())
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(client._run)
-        try:
-            yield client
-        finally:
-            nursery.cancel_scope.cancel()
+    body = Body()
+    with body.unwrapped():
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(client._run)
+            try:
+                with body.running():
+                    yield client
+            finally:
+                nursery.cancel_scope.cancel()

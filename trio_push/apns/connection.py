@@ -52,8 +52,10 @@ class Connection:
         self.held = 0
         #: whether the client counts on it for the next pushes
         self.is_listed = False
-        #: whether it has brought an answer
+        #: whether the host has said anything at all, has answered a push, was given up for silence
+        self.was_heard = False
         self.has_answered = False
+        self.fell_silent = False
         #: whether it has been counted as failed
         self.has_failed = False
         self.opened_at = self._heard_at = trio.current_time()
@@ -115,6 +117,7 @@ class Connection:
         silent_s = now - self._heard_at
         waits = session.flights or self._pinged or not session.capacity
         if waits and silent_s >= answer_s:
+            self.fell_silent = True
             self.cut(f"no answer within {answer_s:g} s")
             return
         late = []
@@ -176,6 +179,7 @@ class Connection:
                 data = bytes(await self._stream.receive_some(_READ_BYTES))
                 self._heard_at = trio.current_time()
                 self._pinged = False
+                self.was_heard = True
                 if fates := session.receive(data):
                     self._took(self, fates)
                 # Pushes that were started are not written just because an answer came: whoever

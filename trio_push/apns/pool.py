@@ -33,6 +33,7 @@ class Pool:
 
     def __init__(
         self,
+        url: str,
         dial: Dial,
         make_session: Callable[[bool], Session],
         options: Options,
@@ -42,6 +43,7 @@ class Pool:
         output_waited: Callable[[], bool],
         lost_patience: Callable[[Unreachable], None],
     ) -> None:
+        self._url = url
         self._dial = dial
         self._make_session = make_session
         self._options = options
@@ -84,21 +86,23 @@ class Pool:
                 with trio.move_on_after(scaling.poll_s):
                     await self._changed.wait()
 
-    async def wait_room(self) -> Connection:
-        """A connection with room. A checkpoint only if it waits."""
-        while (connection := self._pick()) is None:
-            self.flush()
-            self._room = trio.Event()
-            began = self._waits_since = trio.current_time()
-            try:
-                self._note_input()
+    async def wait_room(self) -> Connection | None:
+        """A connection with room; None: there was none for `poll_s`. A checkpoint if it waits."""
+        if (connection := self._pick()) is not None:
+            return connection
+        self.flush()
+        self._room = trio.Event()
+        began = self._waits_since = trio.current_time()
+        try:
+            self._note_input()
+            with trio.move_on_after(self._options.scaling.poll_s):
                 await self._room.wait()
-            finally:
-                self._waits_since = None
-                if self._has_input():
-                    self._input_waited = True
-                    self._input_waited_s += trio.current_time() - began
-        return connection
+        finally:
+            self._waits_since = None
+            if self._has_input():
+                self._input_waited = True
+                self._input_waited_s += trio.current_time() - began
+        return self._pick()
 
     def flush(self) -> None:
         """Let what was started be written, and the next connection have its turn."""
@@ -158,10 +162,14 @@ class Pool:
         options = self._options
         for connection in self.connections:
             connection.sweep(now, options.answer_s, options.ping_s)
+        if any(connection.fell_silent for connection in self.connections):
+            # judged as they end, which is at once; only then is it known when to dial
+            return
         there = self.open
         self._note_input()
         load = Load(
-            connections=len(there),
+            # one whose host has not said yet what it takes shows nothing either
+            connections=sum(connection.capacity > 0 for connection in there),
             input_waited=self._input_waited,
             output_waited=self._output_waited(),
             in_flight=sum(connection.in_flight for connection in there),
@@ -181,7 +189,7 @@ class Pool:
             wire = await self._dial()
         except Unreachable as exc:
             self.dial_failures += 1
-            self._failed(exc)
+            self._failed(exc, trio.current_time())
             return
         finally:
             self.dialing -= 1
@@ -200,6 +208,7 @@ class Pool:
             self.connections.remove(connection)
             self._changed.set()
             self._all_closed.set()
+            self._judge(connection)
 
     def _took(self, connection: Connection, fates: list[Fate]) -> None:
         if not connection.has_answered and any(fate.status for fate in fates):
@@ -209,18 +218,21 @@ class Pool:
         self._client_took(connection, fates)
 
     def _judge(self, connection: Connection) -> None:
-        """Count it as failed if it is, once; before another is opened in its place."""
+        """Count it as failed if it broke without an answer, once; before another is opened."""
         if not connection.why or connection.has_answered or connection.has_failed:
             return
-        if trio.current_time() - connection.opened_at < _GOOD_S:
+        now = trio.current_time()
+        if now - connection.opened_at < _GOOD_S or connection.fell_silent:
             connection.has_failed = True
-            self._failed(Unreachable(f"the host closes its connections: {connection.why}"))
+            exc = Unreachable(f"{self._url} takes no pushes: {connection.why}")
+            # who has not said a word was out of reach all the time
+            self._failed(exc, now if connection.was_heard else connection.opened_at)
 
-    def _failed(self, exc: Unreachable) -> None:
+    def _failed(self, exc: Unreachable, since: float) -> None:
         now = trio.current_time()
         self._backoff.fail(now, random.random())
         if self._failing_since is None:
-            self._failing_since = now
+            self._failing_since = since
         patience_s = self._options.patience_s
         has_waited = now - self._failing_since >= patience_s or not self.dialed
         if has_waited and patience_s < math.inf and not self.open and not self._over:

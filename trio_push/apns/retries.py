@@ -50,8 +50,9 @@ def is_safe(fate: Fate) -> bool:
 class Retries:
     """A refusal is tried again `most` times, after a delay that doubles from `first_s`.
 
-    A Retry-After is the least. What the host did not look at is sent again in any case. Apple
-    asks for 15 minutes after a 5xx: a provider in service sets `first_s` accordingly.
+    A Retry-After is the least. Whatever `most` is, sent again is also what the host did not look
+    at, and once what came with an expired provider token: the next one is new. Apple asks for 15
+    minutes after a 5xx: a provider in service sets `first_s` accordingly.
     """
 
     most: int = 3
@@ -73,6 +74,9 @@ class Retries:
             if attempts == 1:
                 return 0.0
             return _pause_s(_UNSENT_FIRST_S, attempts - 2, _UNSENT_LONGEST_S, chance)
+        if fate.reason == EXPIRED_PROVIDER_TOKEN and attempts == 1:
+            # it was not the push that was refused
+            return 0.0
         if attempts > self.most:
             return None
         delay_s = _pause_s(self.first_s, attempts - 1, self.longest_s, chance)

@@ -15,7 +15,7 @@ from typing import Final
 import trio
 
 from trio_push.apns import Client, Options, Request, open_client
-from trio_push.commands.orders import Answer, apns_answer
+from trio_push.commands.orders import Answer, apns_answer, line_of
 from trio_push.errors import ConfigError
 
 #: time that answers under way have after the first Ctrl-C
@@ -23,14 +23,11 @@ _GRACE_S: Final = 5.0
 #: how often progress is shown
 _SHOW_S: Final = 0.2
 
-#: a push, and the number of the line that asks for it
-Placed = tuple[int, Request]
-
 
 async def push_by_apns(
     url: str,
     options: Options,
-    pushes: AsyncIterator[Placed],
+    pushes: AsyncIterator[Request],
     take: Callable[[Answer], None],
     *,
     show: Callable[[int], None] = lambda connections: None,
@@ -38,8 +35,9 @@ async def push_by_apns(
 ) -> None:
     """Push all of `pushes`; `take` gets the answers as they come.
 
-    Raises ConfigError for what `pushes` raises it for, after those before it were sent;
-    Unreachable when the host is out of reach; KeyboardInterrupt after Ctrl-C.
+    `show` is told now and then how many connections there are. If lines of the file `place` are
+    left over, it is said which. Raises ConfigError for what `pushes` raises it for, after those
+    before it were sent; Unreachable when the host is out of reach; KeyboardInterrupt after Ctrl-C.
     """
     feed = _Feed(pushes)
     interrupts = 0
@@ -71,9 +69,10 @@ async def push_by_apns(
             async for result in client.results:
                 take(apns_answer(result))
             nursery.cancel_scope.cancel()
+    if place and not feed.is_over:
+        why = "interrupted" if interrupts else "given up"
+        print(f"{why}: what follows {place}:{feed.line} was not sent", file=sys.stderr)
     if interrupts:
-        if place:
-            print(f"interrupted: what follows {place}:{feed.number} was not sent", file=sys.stderr)
         raise KeyboardInterrupt
     if client.failure is not None:
         raise client.failure
@@ -84,21 +83,25 @@ async def push_by_apns(
 class _Feed:
     """Hands the pushes to the client, until they end, cannot be used, or nobody takes them."""
 
-    def __init__(self, pushes: AsyncIterator[Placed]) -> None:
+    def __init__(self, pushes: AsyncIterator[Request]) -> None:
         self._pushes = pushes
-        #: the line of the last push that was taken
-        self.number = 0
+        #: of the last push that was taken
+        self.line = 0
+        #: there is nothing left to send, or no more that could be used
+        self.is_over = False
         self.problem: ConfigError | None = None
         self.scope = trio.CancelScope()
 
     async def run(self, client: Client) -> None:
         with self.scope:
             try:
-                async for number, request in self._pushes:
+                async for request in self._pushes:
                     await client.requests.send(request)
-                    self.number = number
+                    self.line = line_of(request) or 0
+                self.is_over = True
             except ConfigError as exc:
                 self.problem = exc
+                self.is_over = True
             except trio.BrokenResourceError:
                 pass  # the client has given up, and says why
         client.requests.close()

@@ -60,6 +60,8 @@ class Answer:
     timestamp_ms: int | None = None
     #: how often it was sent
     attempts: int = 1
+    #: of the file that asked for it, from 1; None: none did
+    line: int | None = None
 
     @property
     def is_accepted(self) -> bool:
@@ -93,8 +95,11 @@ def payload_of_text(text: str) -> msgspec.Raw:
     return msgspec.Raw(encoded)
 
 
-def apns_push(order: Order, now: float) -> Request:
-    """As a provider sends it to APNs. Raises ConfigError for what cannot be sent there."""
+def apns_push(order: Order, now: float, line: int | None = None) -> Request:
+    """As a provider sends it to APNs; `line` is the one that asks for it.
+
+    Raises ConfigError for what cannot be sent there.
+    """
     for name, is_asked in (
         ("--broadcast", order.token is None),
         ("--delay", order.delay_s is not None),
@@ -113,6 +118,7 @@ def apns_push(order: Order, now: float) -> Request:
             priority=order.priority,
             expiration=_expiration(order, now),
             collapse_id=order.collapse_id,
+            context=line,
         )
     except ValueError as exc:
         raise ConfigError(f"not a push: {exc}") from exc
@@ -144,7 +150,13 @@ def apns_answer(result: Result) -> Answer:
         result.reason or None,
         result.timestamp_ms,
         result.attempts,
+        line_of(result.request),
     )
+
+
+def line_of(request: Request) -> int | None:
+    """The line that asked for it."""
+    return request.context if isinstance(request.context, int) else None
 
 
 def api_answer(order: Order, response: httpx.Response) -> Answer:

@@ -6,8 +6,9 @@ What became of the pushes goes to stdout, how far it has got to stderr.
 from __future__ import annotations
 
 import os
+import stat
 import sys
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, Iterator
 from contextlib import aclosing, contextmanager
 from functools import partial
 from typing import Annotated
@@ -19,8 +20,9 @@ from cyclopts import Parameter
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
+from trio_push.apns import Request
 from trio_push.clock import Clock
-from trio_push.commands.apns_sending import Placed, push_by_apns
+from trio_push.commands.apns_sending import push_by_apns
 from trio_push.commands.client import open_client
 from trio_push.commands.flags import make_command
 from trio_push.commands.orders import (
@@ -105,17 +107,18 @@ def _stdin_text() -> str:
 @contextmanager
 def _opened(name: str) -> Iterator[tuple[int, int | None]]:
     """The file descriptor to read from, and the size where there is one. '-' is stdin."""
-    if name == "-":
-        yield sys.stdin.fileno(), None
-        return
     try:
-        fd = os.open(name, os.O_RDONLY)
+        fd = sys.stdin.fileno() if name == "-" else os.open(name, os.O_RDONLY)
     except OSError as exc:
         raise ConfigError(f"--file {name} cannot be read: {exc.strerror}") from exc
     try:
-        yield fd, os.fstat(fd).st_size or None
+        status = os.fstat(fd)
+        if stat.S_ISDIR(status.st_mode):
+            raise ConfigError(f"--file {name} cannot be read: it is a directory")
+        yield fd, status.st_size or None
     finally:
-        os.close(fd)
+        if name != "-":
+            os.close(fd)
 
 
 def _progress_bar() -> Progress:
@@ -134,8 +137,8 @@ def _progress_bar() -> Progress:
 async def _push_one(settings: PushSettings, order: Order, report: Report) -> None:
     request = apns_push(order, Clock().wall())
 
-    async def one() -> AsyncGenerator[Placed]:
-        yield 1, request
+    async def one() -> AsyncGenerator[Request]:
+        yield request
 
     async with aclosing(one()) as pushes:
         await push_by_apns(settings.host, settings.options(), pushes, report.add)
@@ -147,25 +150,37 @@ async def _push_file(settings: PushSettings, name: str, defaults: Order, report:
     with _opened(name) as (fd, size), _summed_up(report), _progress_bar() as bar:
         task = bar.add_task("", total=size)
 
-        async def pushes() -> AsyncGenerator[Placed]:
-            clock, number = Clock(), 0
-
-            def parse(line: bytes) -> Placed:
-                return number, apns_push(order_of_line(line, defaults), clock.wall())
-
-            async with aclosing(lines_of(fd, partial(bar.advance, task))) as lines:
-                async for line in lines:
-                    number += 1
-                    if line.strip():
-                        yield with_place(f"{name}:{number}", parse, line)
-
         def show(connections: int) -> None:
             many = "" if connections == 1 else "s"
-            text = f"{report.progress}, {connections} connection{many}"
+            text = f"{report.progress(trio.current_time())}, {connections} connection{many}"
             bar.update(task, description=text)
 
-        async with aclosing(pushes()) as placed:
-            await push_by_apns(settings.host, options, placed, report.add, show=show, place=name)
+        place = _place(name)
+        async with (
+            aclosing(lines_of(fd, partial(bar.advance, task))) as lines,
+            aclosing(_requests(lines, place, defaults)) as requests,
+        ):
+            await push_by_apns(settings.host, options, requests, report.add, show=show, place=place)
+
+
+async def _requests(
+    lines: AsyncIterable[bytes], place: str, defaults: Order
+) -> AsyncGenerator[Request]:
+    """What the lines ask for. Raises ConfigError for one that is no push, and names it."""
+    clock, number = Clock(), 0
+
+    def parse(line: bytes) -> Request:
+        return apns_push(order_of_line(line, defaults), clock.wall(), number)
+
+    async for line in lines:
+        number += 1
+        if line.strip():
+            yield with_place(f"{place}:{number}", parse, line)
+
+
+def _place(name: str) -> str:
+    """What the file is called where its lines are named."""
+    return "stdin" if name == "-" else name
 
 
 async def _push_by_api(settings: PushSettings, order: Order, report: Report) -> None:
@@ -179,12 +194,12 @@ async def _push_by_api(settings: PushSettings, order: Order, report: Report) -> 
             task = bar.add_task("", total=size)
             take = partial(_take, report, bar, task)
             async with aclosing(lines_of(fd, partial(bar.advance, task))) as lines:
-                await send_lines(lines, settings.file, order, sender, take)
+                await send_lines(lines, _place(settings.file), order, sender, take)
 
 
 def _take(report: Report, bar: Progress, task: TaskID, answer: Answer) -> None:
     report.add(answer)
-    bar.update(task, description=report.progress)
+    bar.update(task, description=report.progress(trio.current_time()))
 
 
 @contextmanager

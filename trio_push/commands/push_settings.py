@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Final
 
 from trio_push.apns import (
@@ -24,6 +24,10 @@ from trio_push.settings import setting
 ANSWER_S: Final = 30.0
 #: time for which it may be out of reach before the command ends: enough to be started anew
 _PATIENCE_S: Final = 2.0
+#: of no use with `--via api`
+_APNS_ONLY: Final = frozenset(
+    ("push_type", "rate", "bandwidth", "connections", "retries", "cert", "cert_key", "key")
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -122,6 +126,15 @@ class PushSettings:
         for name in ("rate", "bandwidth"):
             if getattr(self, name) == 0:
                 raise ConfigError(f"--{name} 0 would send nothing: leave it out for no limit")
+        if self.by_api:
+            self._check_api()
+
+    def _check_api(self) -> None:
+        """Refuse what would be asked for in vain."""
+        for field in fields(self):
+            if field.name in _APNS_ONLY and getattr(self, field.name) != field.default:
+                flag = field.name.replace("_", "-")
+                raise ConfigError(f"--{flag} is for pushes by APNs: leave it out, or --via api")
 
     @property
     def by_api(self) -> bool:

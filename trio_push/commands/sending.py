@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncGenerator, AsyncIterable, Callable
+from dataclasses import replace
 
 import httpx
 import trio
@@ -70,19 +71,20 @@ async def send_lines(
     Raises Unreachable, and ConfigError for a line that is no order, after those before it were
     sent.
     """
-    send_end, receive_end = trio.open_memory_channel[tuple[Order, httpx.Request]](0)
+    send_end, receive_end = trio.open_memory_channel[tuple[int, Order, httpx.Request]](0)
     # kept until the tasks have ended: it is raised by itself, not once per task
     problem: PushError | None = None
+    number = 0
 
-    def parse(line: bytes) -> tuple[Order, httpx.Request]:
+    def parse(line: bytes) -> tuple[int, Order, httpx.Request]:
         order = orders.order_of_line(line, defaults)
-        return order, sender.request(order)
+        return number, order, sender.request(order)
 
     async def work() -> None:
         nonlocal problem
         try:
-            async for order, request in receive_end:
-                take(await sender.send(order, request))
+            async for line, order, request in receive_end:
+                take(replace(await sender.send(order, request), line=line))
         except Unreachable as exc:
             problem = exc
             nursery.cancel_scope.cancel()
@@ -90,7 +92,6 @@ async def send_lines(
     async with trio.open_nursery() as nursery, send_end:
         for _ in range(CONCURRENCY):
             nursery.start_soon(work)
-        number = 0
         try:
             async for line in lines:
                 number += 1

@@ -23,6 +23,7 @@ from trio_push.faults.actions import (
     TcpReset,
 )
 from trio_push.faults.latency import Fixed, LogNormal, Uniform
+from trio_push.testing.credentials import ProviderCredentials
 from trio_push.testing.record import NotReceived, Received
 from trio_push.testing.server import PushServer, push_server
 from trio_push.testing.threaded import ThreadedPushServer, push_server_in_thread
@@ -38,6 +39,7 @@ __all__ = [
     "Lose",
     "MaxStreams",
     "NotReceived",
+    "ProviderCredentials",
     "PushServer",
     "Received",
     "RefuseConnection",

@@ -6,16 +6,20 @@ import ssl
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import trio
 
+from trio_push.body import Body
 from trio_push.config import ServeSettings
 from trio_push.errors import ConfigError
-from trio_push.faults import SCENARIOS, Match, Rule
+from trio_push.faults import SCENARIOS, Rule
 from trio_push.faults.actions import Action
 from trio_push.faults.magic import magic_rules
 from trio_push.server import Server, open_server
+from trio_push.testing.credentials import ProviderCredentials
 from trio_push.testing.record import Received, Record
 
 #: seconds that a test waits for a push unless it says otherwise
@@ -25,8 +29,7 @@ PATIENCE_S = 5.0
 class PushServer:
     """What a test sees of its server. Made by `push_server`; of its trio loop only."""
 
-    def __init__(self, server: Server) -> None:
-        self._server = server
+    def __init__(self, server: Server, credentials: ProviderCredentials | None) -> None:
         self._node = server.node
         self._record = Record(server.node.push_channel, server.node.ledger)
         server.node.push_channel = self._record
@@ -37,6 +40,8 @@ class PushServer:
         self.api_url = addresses.api
         #: PEM file with the CA of `tls_url`
         self.ca_file = str(addresses.ca_file)
+        #: what a provider has to show with `apns="strict"`, unless the test brought its own
+        self.credentials = credentials
 
     def ssl_context(self) -> ssl.SSLContext:
         """For a client that trusts the server, and nobody else."""
@@ -68,11 +73,16 @@ class PushServer:
     # -- what is to go wrong
 
     def inject(self, action: Action, *, seed: int = 0, **match: Any) -> str:
-        """Add a fault: what happens, and for whom (the fields of `Match`). Returns its name."""
-        if "tokens" in match:
-            match["tokens"] = frozenset(match["tokens"])
-        rule = Rule(match=Match(**match), action=action, seed=seed)
-        [added] = self._node.faults.add([rule], trio.current_time())
+        """Add a fault: what happens, and for whom (the fields of `Match`). Returns its name.
+
+        Raises ConfigError for what makes no sense.
+        """
+        rule = {"match": match, "action": msgspec.to_builtins(action), "seed": seed}
+        try:
+            rules = [msgspec.convert(rule, Rule)]
+        except msgspec.ValidationError as exc:
+            raise ConfigError(str(exc)) from exc
+        [added] = self._node.faults.add(rules, trio.current_time())
         return added.rule.name
 
     @contextmanager
@@ -113,14 +123,21 @@ async def push_server(**settings: Any) -> AsyncIterator[PushServer]:
     tokens do what they say. Raises ConfigError.
     """
     with tempfile.TemporaryDirectory(prefix="trio-push-") as folder:
-        defaults = {
+        defaults: dict[str, Any] = {
             "listen": ("127.0.0.1:0",),
             "tls_listen": ("127.0.0.1:0",),
             "tls_dev": True,
             "tls_dev_dir": folder,
             "api": "off",
         }
-        async with open_server(ServeSettings(**{**defaults, **settings})) as server:
-            test_server = PushServer(server)
-            server.node.faults.add(magic_rules(), trio.current_time())
-            yield test_server
+        credentials = None
+        if settings.get("apns") == "strict" and "apns_credentials" not in settings:
+            credentials = ProviderCredentials.make(Path(folder) / "apns")
+            defaults["apns_credentials"] = credentials.server_file
+        body = Body()
+        with body.unwrapped():
+            async with open_server(ServeSettings(**{**defaults, **settings})) as server:
+                test_server = PushServer(server, credentials)
+                server.node.faults.add(magic_rules(), trio.current_time())
+                with body.running():
+                    yield test_server

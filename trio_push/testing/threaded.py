@@ -38,6 +38,7 @@ class ThreadedPushServer:
         self.tls_url = server.tls_url
         self.api_url = server.api_url
         self.ca_file = server.ca_file
+        self.credentials = server.credentials
 
     def ssl_context(self) -> ssl.SSLContext:
         """For a client that trusts the server, and nobody else."""
@@ -69,7 +70,10 @@ class ThreadedPushServer:
         return self._call(self._server.ledger)
 
     def inject(self, action: Action, *, seed: int = 0, **match: Any) -> str:
-        """Add a fault: what happens, and for whom (the fields of `Match`). Returns its name."""
+        """Add a fault: what happens, and for whom (the fields of `Match`). Returns its name.
+
+        Raises ConfigError for what makes no sense.
+        """
         return self._call(lambda: self._server.inject(action, seed=seed, **match))
 
     @contextmanager
