@@ -161,6 +161,6 @@ class World:
             torn = connection.mailbox.torn
             if torn and torn.numbered and torn.numbered.promised:
                 yield torn.numbered.seq, connection.token
-            for numbered in connection.mailbox._receive._state.data:
+            for numbered in connection.mailbox.waiting():
                 if numbered.promised:
                     yield numbered.seq, connection.token
