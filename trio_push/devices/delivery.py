@@ -119,7 +119,7 @@ class Delivery:
 
     def whisper(self, connection: Connection, data: bytes) -> None:
         """Write what is no push (a comment, a retry) unless something waits already."""
-        if connection.mailbox is not None:
+        if connection.mailbox is not None or not data:
             return
         try:
             taken = connection.send(data)
@@ -175,7 +175,8 @@ class Delivery:
         missed: Sequence[Numbered] = (),
     ) -> None:
         """Give a device that has just come a greeting, what it missed, what is stored for it."""
-        if not greeting and self._offline.store.first(connection.token) is None:
+        if not missed and self._offline.store.first(connection.token) is None:
+            self.whisper(connection, greeting)
             return
         connection.mailbox = Mailbox(self._capacity, seq, Torn(greeting) if greeting else None)
         connection.mailbox.replay.extend(missed)

@@ -12,27 +12,39 @@ from collections.abc import Callable
 
 import trio
 
+from trio_push.config import MINUTES
+
 #: objects made before a collection of the youngest generation: as many as 10,000 devices
 THRESHOLDS = (200_000, 20, 1_000)
 #: devices that come before the population is frozen again
 STEP = 1_000
 INTERVAL_S = 0.25
+#: time that half of the population has to be gone before what it left is looked through. Of a
+#: storm all are back by then, and a fifth of a second is what nobody has during one.
+SETTLED_S = 1 * MINUTES
 
 
 async def keep_frozen(population: Callable[[], int]) -> None:
     """Freeze now and whenever the population has grown. Sets the process's collector."""
     gc.set_threshold(*THRESHOLDS)
-    gc.collect()
-    gc.freeze()
-    frozen = population()
     while True:
+        gc.unfreeze()
+        gc.collect()
+        gc.freeze()
+        await _until_most_have_gone(population)
+
+
+async def _until_most_have_gone(population: Callable[[], int]) -> None:
+    """Freeze what comes, until half of the population has been gone for a while."""
+    least = most = population()
+    there_at = trio.current_time()
+    while trio.current_time() < there_at + SETTLED_S:
         await trio.sleep(INTERVAL_S)
-        if population() >= frozen + STEP:
-            frozen = population()
+        now_there = population()
+        least = min(least, now_there)
+        if now_there >= least + STEP:
+            least = now_there
             gc.freeze()
-        elif population() < frozen // 2:
-            # Half of them have gone: what they left is looked through once, then frozen anew.
-            frozen = population()
-            gc.unfreeze()
-            gc.collect()
-            gc.freeze()
+        most = max(most, now_there)
+        if now_there >= most // 2:
+            there_at = trio.current_time()
