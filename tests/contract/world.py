@@ -161,6 +161,7 @@ class World:
             torn = connection.mailbox.torn
             if torn and torn.numbered and torn.numbered.promised:
                 yield torn.numbered.seq, connection.token
-            for numbered in connection.mailbox._receive._state.data:
-                if numbered.promised:
-                    yield numbered.seq, connection.token
+            if connection.mailbox._ends is not None:
+                for numbered in connection.mailbox._ends[1]._state.data:
+                    if numbered.promised:
+                        yield numbered.seq, connection.token

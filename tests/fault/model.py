@@ -36,7 +36,7 @@ class Device:
     mode: Mode
     attached: int
     dead: bool = False
-    #: what it has taken the beginning of, or nothing yet
+    #: what it has taken the beginning of, or what it was sent when nothing waited
     flying: Entry | Literal["comment"] | None = None
     queue: list[Entry] = field(default_factory=list)
     overflowed: bool = False
@@ -44,7 +44,8 @@ class Device:
 
     @property
     def busy(self) -> bool:
-        return self.flying is not None
+        """Whether something waits for it to take more."""
+        return self.deadline < math.inf
 
 
 @dataclass
@@ -230,14 +231,17 @@ class Model:
 
     def pump(self, device: Device) -> None:
         """The device takes what it takes."""
-        while device.flying or self.load(device):
+        while waiting := self.line_up(device):
             if device.dead:
                 return self.disconnect(device)
+            entry = waiting[0]
+            if isinstance(entry, Entry) and device.mode != "shut":
+                self.begin(device, entry)
             if device.mode != "open":
                 device.mode = "shut"
                 device.deadline = self.now + self.write_timeout_s
                 return None
-            entry, device.flying = device.flying, None
+            device.flying = None
             if isinstance(entry, Entry):
                 waited = entry.seq < device.attached
                 entry.state = State.DELIVERED_ON_CONNECT if waited else State.DELIVERED_LIVE
@@ -246,16 +250,22 @@ class Model:
         device.deadline = math.inf
         return None
 
-    def load(self, device: Device) -> bool:
-        waiting: Sequence[Entry] = [*device.queue, *self.held(device.token, State.STORED)]
-        for entry in waiting:
-            if entry in device.queue:
-                device.queue.remove(entry)
-            if not entry.push.expired(self.now):
+    def line_up(self, device: Device) -> Sequence[Entry | Literal["comment"]]:
+        """What it is sent next; what has expired ends, and the first of the queue flies."""
+        while device.queue and device.flying is None:
+            entry = device.queue.pop(0)
+            if not self.expire(entry):
                 self.begin(device, entry)
-                return True
+        flying = [device.flying] if device.flying else []
+        if device.queue:
+            return flying
+        stored = self.held(device.token, State.STORED)
+        return [*flying, *(entry for entry in stored if not self.expire(entry))]
+
+    def expire(self, entry: Entry) -> bool:
+        if entry.push.expired(self.now):
             entry.state = State.EXPIRED
-        return False
+        return entry.state is State.EXPIRED
 
     def disconnect(self, device: Device, *, too_slow: bool = False) -> None:
         del self.devices[device.token]

@@ -9,8 +9,10 @@ back to the store.
 from __future__ import annotations
 
 import contextlib
+import heapq
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from operator import attrgetter
 
 import structlog
 import trio
@@ -20,6 +22,7 @@ from trio_push.devices.connection import Connection
 from trio_push.mailbox.history import History
 from trio_push.mailbox.mailbox import Mailbox, Torn
 from trio_push.mailbox.offline import Offline
+from trio_push.mailbox.store import Held
 from trio_push.push import Numbered, State
 from trio_push.router.directory import Directory
 from trio_push.sockets import WOULD_BLOCK
@@ -27,6 +30,10 @@ from trio_push.watch.ledger import Ledger
 from trio_push.wire.close_codes import TOO_SLOW, CloseCode
 
 log = structlog.get_logger()
+
+#: bytes of events that are joined into one write: as much as a record of TLS holds. What the
+#: device does not take of them is framed again.
+WRITE_BYTES = 16_384
 
 
 class DeviceGone(Exception):
@@ -112,7 +119,7 @@ class Delivery:
 
     def whisper(self, connection: Connection, data: bytes) -> None:
         """Write what is no push (a comment, a retry) unless something waits already."""
-        if connection.mailbox is not None:
+        if connection.mailbox is not None or not data:
             return
         try:
             taken = connection.send(data)
@@ -168,7 +175,8 @@ class Delivery:
         missed: Sequence[Numbered] = (),
     ) -> None:
         """Give a device that has just come a greeting, what it missed, what is stored for it."""
-        if not greeting and self._offline.store.first(connection.token) is None:
+        if not missed and self._offline.store.first(connection.token) is None:
+            self.whisper(connection, greeting)
             return
         connection.mailbox = Mailbox(self._capacity, seq, Torn(greeting) if greeting else None)
         connection.mailbox.replay.extend(missed)
@@ -233,19 +241,18 @@ class Delivery:
         if mailbox is None:
             return True
         try:
-            while mailbox.torn is not None or self._load(connection, mailbox):
-                torn = mailbox.torn
-                assert torn is not None
-                taken = connection.send(torn.rest)
-                if taken < len(torn.rest):
-                    mailbox.torn = torn._replace(rest=torn.rest[taken:])
-                    return False
-                mailbox.torn = None
-                if torn.numbered is not None:
-                    state = self.arrived(connection.token, torn.numbered, torn.outcome)
-                    if torn.numbered.promised and state is torn.outcome:
-                        self._offline.forget(torn.numbered)
-                    self._ledger.move(State.IN_FLIGHT, state)
+            while events := self._next_events(connection, mailbox):
+                taken = connection.send(b"".join([frame for frame, _ in events]))
+                for frame, event in events:
+                    if not taken:
+                        return False  # it waits where it is, and is not in flight
+                    torn = mailbox.torn = self._fly(mailbox, frame, event)
+                    if taken < len(frame):
+                        mailbox.torn = torn._replace(rest=frame[taken:])
+                        return False
+                    taken -= len(frame)
+                    mailbox.torn = None
+                    self._land(connection, torn)
         except WOULD_BLOCK:
             return False
         except OSError:
@@ -255,9 +262,39 @@ class Delivery:
         self.waiting.discard(connection)
         return True
 
-    def _load(self, connection: Connection, mailbox: Mailbox) -> bool:
-        """Take the next push that has not expired into flight; False when there is none."""
+    def _next_events(
+        self, connection: Connection, mailbox: Mailbox
+    ) -> list[tuple[bytes, Torn | Held | Numbered]]:
+        """As many of the next events as go into one write, each with where it is now."""
         now = self._clock.wall()
+        if mailbox.torn is None:
+            mailbox.torn = self._take_queued(connection, mailbox, now)
+        events: list[tuple[bytes, Torn | Held | Numbered]] = []
+        if mailbox.torn is not None:
+            events.append((mailbox.torn.rest, mailbox.torn))
+        if mailbox.queued:
+            return events
+        size = 0
+        for event in self._behind_the_queue(connection.token, mailbox):
+            if isinstance(event, Held) and event.push.expired(now):
+                self._offline.take(event, State.EXPIRED)
+                continue
+            frame = connection.transport.frame(event.seq, event.push)
+            events.append((frame, event))
+            size += len(frame)
+            if size >= WRITE_BYTES:
+                break
+        return events
+
+    def _behind_the_queue(self, token: str, mailbox: Mailbox) -> Iterable[Held | Numbered]:
+        """What is stored for a device and what it is sent again, by number."""
+        stored = self._offline.store.of(token, State.STORED)
+        if stored and mailbox.replay:
+            return heapq.merge(stored, mailbox.replay, key=attrgetter("seq"))
+        return stored or mailbox.replay
+
+    def _take_queued(self, connection: Connection, mailbox: Mailbox, now: float) -> Torn | None:
+        """Take the next queued push that has not expired into flight; None: there is none."""
         while (numbered := mailbox.take()) is not None:
             if numbered.push.expired(now):
                 self._ledger.move(State.QUEUED, State.EXPIRED)
@@ -265,31 +302,30 @@ class Delivery:
                     self._offline.forget(numbered)
                 continue
             self._ledger.move(State.QUEUED, State.IN_FLIGHT)
-            self._fly(connection, mailbox, numbered, State.DELIVERED_LIVE)
-            return True
-        while (held := self._offline.store.first(connection.token)) is not None:
-            if mailbox.replay and mailbox.replay[0].seq < held.seq:
-                break
-            if held.push.expired(now):
-                self._offline.take(held, State.EXPIRED)
-                continue
-            self._offline.take(held, State.IN_FLIGHT)
-            waited = held.seq < mailbox.opened_at
-            outcome = State.DELIVERED_ON_CONNECT if waited else State.DELIVERED_LIVE
-            numbered = Numbered(held.seq, held.push, promised=True)
-            self._fly(connection, mailbox, numbered, outcome)
-            return True
-        if mailbox.replay:
-            missed = mailbox.replay.popleft()
-            mailbox.torn = Torn(connection.transport.frame(missed.seq, missed.push))
-            self.replayed += 1
-            return True
-        return False
+            return Torn(connection.transport.frame(numbered.seq, numbered.push), numbered)
+        return None
 
-    @staticmethod
-    def _fly(connection: Connection, mailbox: Mailbox, numbered: Numbered, outcome: State) -> None:
-        frame = connection.transport.frame(numbered.seq, numbered.push)
-        mailbox.torn = Torn(frame, numbered, outcome)
+    def _fly(self, mailbox: Mailbox, frame: bytes, event: Torn | Held | Numbered) -> Torn:
+        """The device has taken some of an event: take it from where it waited."""
+        if isinstance(event, Torn):
+            return event
+        if isinstance(event, Held):
+            self._offline.take(event, State.IN_FLIGHT)
+            waited = event.seq < mailbox.opened_at
+            outcome = State.DELIVERED_ON_CONNECT if waited else State.DELIVERED_LIVE
+            return Torn(frame, Numbered(event.seq, event.push, promised=True), outcome)
+        mailbox.replay.popleft()
+        self.replayed += 1
+        return Torn(frame)
+
+    def _land(self, connection: Connection, torn: Torn) -> None:
+        """The device has taken the whole of an event."""
+        if torn.numbered is None:
+            return
+        state = self.arrived(connection.token, torn.numbered, torn.outcome)
+        if torn.numbered.promised and state is torn.outcome:
+            self._offline.forget(torn.numbered)
+        self._ledger.move(State.IN_FLIGHT, state)
 
     # -- a device that goes
 

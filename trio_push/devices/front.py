@@ -35,6 +35,7 @@ from trio_push.sockets import (
     close,
     close_gently,
     handshake,
+    has_left,
     receive_some,
     reset,
     send_all,
@@ -219,7 +220,12 @@ class FrontDoor:
             raise
 
     async def _admit(self, sock: socket.socket, request: Request) -> Connection | None:
-        """Make a device of the connection, or refuse it with Apple's JSON and close."""
+        """Make a device of the connection, or refuse it with Apple's JSON and close.
+
+        None also for one that has gone already: what waits for it would be written to nobody.
+        """
+        if has_left(sock):
+            return None
         path = split_target(request.target)[0]
         try:
             if path == EVENTS:
@@ -235,9 +241,9 @@ class FrontDoor:
 
     async def _admit_event_stream(self, sock: socket.socket, request: Request) -> Connection:
         claims = await self._enrolled(self._check(self._read(request)))
-        await send_all(sock, sse.response_head(cors=request.header(b"origin") is not None))
+        head = sse.response_head(cors=request.header(b"origin") is not None)
         connection = Connection(claims.token, sock, self._sse, self._node.clock.wall())
-        await self._bring_in(connection, claims, cursor_of(request))
+        await self._bring_in(connection, claims, cursor_of(request), head)
         return connection
 
     async def _admit_websocket(
@@ -250,14 +256,14 @@ class FrontDoor:
         claims: Claims | None
         if self._node.device_auth.demands_jwt and not credentials.jwt:
             await send_all(sock, response)
+            response = b""
             claims = await self._hear_who(sock, credentials, reader, events)
         else:
             claims = await self._enrolled(self._check(credentials))
-            await send_all(sock, response)
         if claims is None:
             return None
         connection = WebSocketConnection(claims.token, sock, transport, self._node.clock.wall())
-        connection.mark = await self._bring_in(connection, claims, cursor_of(request))
+        connection.mark = await self._bring_in(connection, claims, cursor_of(request), response)
         try:
             transport.act(connection, reader, events)
         except Exception:
@@ -313,13 +319,18 @@ class FrontDoor:
             self._node.engine.admit_late(connection, claims.user)
         return connection
 
-    async def _bring_in(self, connection: Connection, claims: Claims, cursor: Cursor | None) -> int:
-        """Attach a device, with what other nodes have for it. Returns the mark of the history."""
+    async def _bring_in(
+        self, connection: Connection, claims: Claims, cursor: Cursor | None, opening: bytes
+    ) -> int:
+        """Attach a device, with what other nodes have for it. Returns the mark of the history.
+
+        `opening` is what it is sent first, joined with what waits for it.
+        """
         engine = self._node.engine
         if engine is None:
-            return self._attach(connection, claims, cursor)
+            return self._attach(connection, claims, cursor, opening=opening)
         async with engine.admitting(claims.token, cursor) as missed:
-            return self._attach(connection, claims, cursor, missed)
+            return self._attach(connection, claims, cursor, missed, opening=opening)
 
     def _attach(
         self,
@@ -327,8 +338,10 @@ class FrontDoor:
         claims: Claims,
         cursor: Cursor | None,
         elsewhere: Missed | None = None,
+        *,
+        opening: bytes = b"",
     ) -> int:
-        mark = self._node.router.attach(connection, cursor, elsewhere)
+        mark = self._node.router.attach(connection, cursor, elsewhere, opening=opening)
         self._heartbeat.add(connection)
         if claims.expires_at is not None:
             self._expiry.add(connection, claims.expires_at)

@@ -15,7 +15,7 @@ import trio
 from coredis.exceptions import NoScriptError
 from coredis.tokens import PureToken
 
-from trio_push.engine import scripts
+from trio_push.engine import node_scripts, scripts
 from trio_push.engine.client import REDIS_ERRORS, Link
 from trio_push.engine.contract import (
     NO_ONE,
@@ -31,6 +31,7 @@ from trio_push.engine.contract import (
     Taken,
     Written,
 )
+from trio_push.engine.node_scripts import Script
 from trio_push.engine.partitions import Keys
 from trio_push.engine.redis_commands import (
     ByText,
@@ -59,7 +60,6 @@ from trio_push.engine.redis_values import (
     taken_of,
     token_of,
 )
-from trio_push.engine.scripts import Script
 
 T = TypeVar("T")
 
@@ -141,7 +141,7 @@ class RedisShared:
     # -- nodes and their inboxes
 
     async def beat(self, node: str, lease_s: float, *, begins: bool = False) -> Beat:
-        beat = evalsha(scripts.BEAT, self._keys.nodes, (node, lease_s, int(begins)))
+        beat = evalsha(node_scripts.BEAT, self._keys.nodes, (node, lease_s, int(begins)))
         [[was_alive, changed, *others]] = await self._run([beat])
         alive = {name.decode(): is_alive for name, is_alive in pairs_of(others)}
         living = {node, *(name for name, is_alive in alive.items() if is_alive)}
@@ -170,7 +170,7 @@ class RedisShared:
         return [(each.identifier.decode(), each.field_values[b"m"]) for each in entries]
 
     async def done(self, node: str, ids: Sequence[str], *, inbox: str) -> Collection[str]:
-        done = _evalsha(scripts.DONE, self._keys.node(inbox), (node, inbox, *ids))
+        done = evalsha(node_scripts.DONE, self._keys.node(inbox), (node, inbox, *ids))
         [missed] = await self._run([done])
         return names_of(missed)
 
@@ -196,7 +196,7 @@ class RedisShared:
 
     async def change(self, values: Mapping[str, bytes], *, fresh: bool) -> int:
         named = [arg for pair in values.items() for arg in pair]
-        change = evalsha(scripts.CHANGE, self._keys.settings, (int(fresh), *named))
+        change = evalsha(node_scripts.CHANGE, self._keys.settings, (int(fresh), *named))
         [number] = await self._run([change])
         return int(number)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from trio_push.engine import scripts
+from trio_push.engine import node_scripts, scripts
 from trio_push.engine.client import Client
-from trio_push.engine.scripts import Script
+from trio_push.engine.node_scripts import Script
 
 #: what is asked of a pipeline; Any: coredis has a type for each command
 Command = Callable[[Any], Any]
@@ -24,7 +24,10 @@ class ByText:
 
 
 _BY_SHA: Final = {
-    script.sha: script for script in vars(scripts).values() if isinstance(script, Script)
+    script.sha: script
+    for module in (node_scripts, scripts)
+    for script in vars(module).values()
+    if isinstance(script, Script)
 }
 
 

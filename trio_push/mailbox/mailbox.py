@@ -30,13 +30,18 @@ class Torn(NamedTuple):
     answers: int = 0
 
 
+_Ends = tuple[trio.MemorySendChannel[Numbered], trio.MemoryReceiveChannel[Numbered]]
+
+
 class Mailbox:
     """The queue of one token: `torn`, then the channel, then `replay` and the store by number."""
 
-    __slots__ = ("_receive", "_send", "opened_at", "overflowed", "replay", "torn")
+    __slots__ = ("_capacity", "_ends", "opened_at", "overflowed", "replay", "torn")
 
     def __init__(self, capacity: int, opened_at: int, torn: Torn | None = None) -> None:
-        self._send, self._receive = trio.open_memory_channel[Numbered](capacity)
+        self._capacity = capacity
+        #: of the channel, which is opened for the first push: most who come back need none
+        self._ends: _Ends | None = None
         #: sequence number; what lies in the store with a lower one waited for the device to come
         self.opened_at = opened_at
         self.torn = torn
@@ -48,14 +53,16 @@ class Mailbox:
     @property
     def queued(self) -> int:
         """Pushes in the channel, without the torn one."""
-        return self._receive.statistics().current_buffer_used
+        return 0 if self._ends is None else self._ends[1].statistics().current_buffer_used
 
     def offer(self, numbered: Numbered) -> bool:
         """Put a push at the end of the queue; False when it must go to the store."""
         if self.overflowed:
             return False
+        if self._ends is None:
+            self._ends = trio.open_memory_channel[Numbered](self._capacity)
         try:
-            self._send.send_nowait(numbered)
+            self._ends[0].send_nowait(numbered)
         except trio.WouldBlock:
             self.overflowed = True
             return False
@@ -63,8 +70,7 @@ class Mailbox:
 
     def interject(self, data: bytes) -> bool:
         """Put an answer to the device right behind the torn event; False: too many are there."""
-        torn = self.torn
-        assert torn is not None, "something is torn for as long as the device takes no more"
+        torn = self.torn or Torn(b"")
         answers = torn.answers + len(data)
         if answers > MAX_ANSWERS:
             return False
@@ -73,7 +79,9 @@ class Mailbox:
 
     def take(self) -> Numbered | None:
         """The next push in the channel, None when there is none. Never blocks."""
+        if self._ends is None:
+            return None
         try:
-            return self._receive.receive_nowait()
+            return self._ends[1].receive_nowait()
         except trio.WouldBlock:
             return None

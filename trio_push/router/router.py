@@ -262,27 +262,32 @@ class Router:
     # -- devices
 
     def attach(
-        self, connection: Connection, cursor: Cursor | None = None, elsewhere: Missed | None = None
+        self,
+        connection: Connection,
+        cursor: Cursor | None = None,
+        elsewhere: Missed | None = None,
+        *,
+        opening: bytes = b"",
     ) -> int:
         """A device has come: it replaces an older connection and gets what waits for it.
 
         `cursor` is the last event it has: then it is told whether what it missed since is all
         here, and gets that first; `elsewhere` is what it missed of another node's events.
-        Returns the mark of the history at which it came.
+        `opening` goes before everything. Returns the mark of the history at which it came.
         """
         older = self._directory.attach(connection)
         if older is not None:
             self.delivery.disconnect(older, REPLACED)
         self.seq += 1
         mark = self.history.mark
-        greeting, missed = b"", Missed([], complete=True)
+        told, missed = b"", Missed([], complete=True)
         if cursor is not None:
-            greeting, missed = self._greet(connection, cursor, mark, elsewhere)
+            told, missed = self._greet(connection, cursor, mark, elsewhere)
         for held in self._store.of(connection.token, State.AWAITING_ACK):
             if self.offline.take(held, State.STORED):
                 self.offline.hold(Held(held.seq, held.push))
         # None of this waits: what is pushed from now on comes after it, and nothing twice.
-        self.delivery.catch_up(connection, self.seq, greeting, missed.events)
+        self.delivery.catch_up(connection, self.seq, opening + told, missed.events)
         return mark
 
     def resume(
@@ -298,8 +303,8 @@ class Router:
         What it was sent since, it has been sent on this connection.
         """
         self.seq += 1
-        greeting, missed = self._greet(connection, cursor, before, elsewhere)
-        self.delivery.replay(connection, self.seq, greeting, missed.events)
+        told, missed = self._greet(connection, cursor, before, elsewhere)
+        self.delivery.replay(connection, self.seq, told, missed.events)
 
     def seq_of(self, token: str, push_id: str) -> int | None:
         """The number with which a push was delivered to a device, if that is still known."""
@@ -390,7 +395,4 @@ class Router:
 
     def held(self) -> dict[State, int]:
         """What really lies in the rooms, for the books to be compared with."""
-        return {
-            **self._store.counts,
-            **self.delivery.held(),
-        }
+        return {**self._store.counts, **self.delivery.held()}
