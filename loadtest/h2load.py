@@ -25,6 +25,8 @@ _BODY: Final = '{"mdm":"D2B4B7B1-3B57-4C6C-9E0E-2B8B5A4B1A57"}'
 _TOKENS: Final = 1000
 _H2_CONNECTIONS: Final = 4
 _H2_STREAMS: Final = 100
+#: so many that each of several processes gets its share
+_MANY_CONNECTIONS: Final = 32
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,11 @@ async def h2(address: Address, seconds: int) -> Load:
     return await _h2load(address, *_h2_flags(seconds), headers=_HEADERS)
 
 
+async def h2_many(address: Address, seconds: int) -> Load:
+    """The same over 32 connections."""
+    return await _h2load(address, *_h2_flags(seconds, _MANY_CONNECTIONS), headers=_HEADERS)
+
+
 async def h2_strict(address: Address, seconds: int) -> Load:
     """The same to a server of the strict profile, as a provider that it knows.
 
@@ -62,8 +69,8 @@ async def http1(address: Address, seconds: int) -> Load:
     )
 
 
-def _h2_flags(seconds: int) -> Sequence[str]:
-    return "-D", str(seconds), "-c", str(_H2_CONNECTIONS), "-m", str(_H2_STREAMS)
+def _h2_flags(seconds: int, connections: int = _H2_CONNECTIONS) -> Sequence[str]:
+    return "-D", str(seconds), "-c", str(connections), "-m", str(_H2_STREAMS)
 
 
 async def _h2load(address: Address, *flags: str, headers: Sequence[str], refused: int = 0) -> Load:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -38,5 +39,11 @@ def ours(transport: str, *flags: str) -> Peer:
     return over_websocket(peer) if transport == "ws" else peer
 
 
+def _no_redis() -> str | None:
+    return None if shutil.which("redis-server") else "apt install redis-server"
+
+
 OURS = ours("sse")
 OURS_WS = ours("ws")
+#: two processes, which find each other's devices through a Redis of their own
+OURS_TWICE = Peer("2 workers", partial(serve, "--workers=2"), _no_redis)
