@@ -173,7 +173,7 @@ async def _pushes(world: World, rate: float, seconds: float) -> Sample:
     accepted, latency = audit.pushes.accepted, audit.latency.since(Histogram())
     missing = accepted - audit.deliveries.distinct
     before = world.server_usage()
-    await world.driver(rate).run(trio.current_time() + seconds)
+    await world.driver(rate).run(seconds)
     cost = world.server_usage() - before
     with trio.move_on_after(_ARRIVE_S):
         while audit.pushes.accepted - audit.deliveries.distinct > missing:

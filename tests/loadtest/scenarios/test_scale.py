@@ -44,6 +44,7 @@ async def test_all_stages(tmp_path):
     assert list(measured.samples) == [
         "ramp",
         "idle",
+        "half",
         "push",
         "broadcast",
         "storm",
