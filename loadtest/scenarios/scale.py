@@ -9,7 +9,7 @@ storm      a tenth drops at once while pushes go on at half the rate
 books      is every push accounted for?
 drain      the server is told to end
 
-CPU is the server's: for a connect, a heartbeat, a push (with its way to the device), a device of
+CPU is that of server and swarm: for a connect, a heartbeat, a push (with its way to the device), a device of
 the broadcast. Memory is for each device.
 """
 
@@ -53,6 +53,7 @@ _COLUMNS = (
     Column("count", "count"),
     Column("seconds", "s", 1),
     Column("cpu_us", "CPU, µs"),
+    Column("swarm_us", "swarm, µs"),
     Column("p99_ms", "p99, ms", 1),
     Column("lost", "lost"),
     Column("server_kib", "server, KiB", 1),
@@ -134,20 +135,21 @@ def _bounds(scale: Scale, measured: Measured) -> list[Bound]:
 
 
 async def _ramp(world: World) -> Sample:
-    before = world.server_usage()
+    before, swarm_before = world.server_usage(), world.swarm_usage()
     await world.crowd.connect()
-    cost = world.server_usage() - before
+    cost, swarm = world.server_usage() - before, world.swarm_usage() - swarm_before
     return {
         "count": world.connected,
         "seconds": cost.at_s,
         "cpu_us": cost.cpu_s / max(world.connected, 1) * 1e6,
+        "swarm_us": swarm.cpu_s / max(world.connected, 1) * 1e6,
         **_percentiles(world.crowd.connections.connect),
     }
 
 
 async def _idle(scale: Scale, world: World) -> Sample:
     await trio.sleep(_SETTLE_S)
-    before = world.server_usage()
+    before, swarm_before = world.server_usage(), world.swarm_usage()
     await trio.sleep(scale.idle_s)
     after, swarm, count = world.server_usage(), world.swarm_usage(), max(world.connected, 1)
     grown = after - world.empty_server
@@ -157,6 +159,7 @@ async def _idle(scale: Scale, world: World) -> Sample:
         "count": world.connected,
         "seconds": scale.idle_s,
         "cpu_us": (after - before).cpu_s / beats * 1e6,
+        "swarm_us": (swarm - swarm_before).cpu_s / beats * 1e6,
         "server_kib": grown.pss_bytes / count / KIB,
         "swarm_kib": (swarm - world.empty_swarm).pss_bytes / count / KIB,
         "kernel_kib": grown.kernel_bytes / count / KIB,
@@ -172,9 +175,9 @@ async def _pushes(world: World, rate: float, seconds: float) -> Sample:
     audit = world.audit
     accepted, latency = audit.pushes.accepted, audit.latency.since(Histogram())
     missing = accepted - audit.deliveries.distinct
-    before = world.server_usage()
+    before, swarm_before = world.server_usage(), world.swarm_usage()
     await world.driver(rate).run(seconds)
-    cost = world.server_usage() - before
+    cost, swarm = world.server_usage() - before, world.swarm_usage() - swarm_before
     with trio.move_on_after(_ARRIVE_S):
         while audit.pushes.accepted - audit.deliveries.distinct > missing:
             await trio.sleep(_LOOK_S)
@@ -184,6 +187,7 @@ async def _pushes(world: World, rate: float, seconds: float) -> Sample:
         "per_s": count / seconds,
         "seconds": seconds,
         "cpu_us": cost.cpu_s / max(count, 1) * 1e6,
+        "swarm_us": swarm.cpu_s / max(count, 1) * 1e6,
         # all devices are there: what is still on its way, or stored, should not be
         "lost": max(audit.pushes.accepted - audit.deliveries.distinct - missing, 0),
         **_percentiles(audit.latency.since(latency)),

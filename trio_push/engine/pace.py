@@ -9,6 +9,7 @@ engine that works in rounds.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import Final
 
 import trio
@@ -16,10 +17,16 @@ import trio
 from trio_push.engine.contract import Shared
 from trio_push.engine.members import Members
 
-#: the longest rest; what a push may wait for company, at each end of its way
-LONGEST_S: Final = 0.1
+#: lengths of a rest, each of which divides the next; the longest is what a push may wait for
+#: company at each end of its way
+BEATS_S: Final = tuple(0.001 * 2**n for n in range(8))
 
 
 async def rest(shared: Shared, members: Members) -> None:
-    """Between two rounds: for as long as each node in turn is given an answer."""
-    await trio.sleep(min(shared.answer_s * len(members.living), LONGEST_S))
+    """Between two rounds: for as long as each node in turn is given an answer.
+
+    Or longer, so that all parts of a node begin their rounds together: waking up is what costs.
+    """
+    pause_s = shared.answer_s * len(members.living)
+    beat_s = BEATS_S[bisect_left(BEATS_S, pause_s, hi=len(BEATS_S) - 1)]
+    await trio.sleep_until((trio.current_time() // beat_s + 1) * beat_s)

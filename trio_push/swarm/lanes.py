@@ -15,10 +15,10 @@ from trio_push.swarm.user_lane import UserLane
 from trio_push.swarm.users import UserPlan, Users
 
 #: connections by HTTP/1.1: one push at a time on each, so that the rate needs as many as there are
-#: pushes in the time of an answer. A busy server on several nodes takes so long:
-ANSWER_S = 0.1
+#: pushes in the time of an answer. A server of many nodes that is very busy takes so long:
+ANSWER_S = 0.4
 FEWEST_APNS_LANES = 64
-MOST_APNS_LANES = 1000
+MOST_APNS_LANES = 2000
 #: connections that take many pushes at a time; a few, so that they reach every worker
 WIDE_LANES = 4
 
