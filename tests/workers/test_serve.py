@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import ssl
 import subprocess
@@ -38,6 +39,20 @@ async def test_the_start_says_how_many_fit() -> None:
         ready = await crew.logged("ready")
         assert ready["devices_fit"] == 2000
         assert ready["reason"] == "each of 2 workers may open 1,256 files (ulimit -n)"
+
+
+async def test_workers_share_what_was_imported() -> None:
+    """Forked by a process that has imported all, each has but a part for itself."""
+    async with crew_of(3) as crew:
+        for node in await crew.nodes():
+            kib = memory_kib(node["pid"])
+            own = kib["Private_Clean"] + kib["Private_Dirty"]
+            assert 0 < own < kib["Rss"] / 2
+
+
+def memory_kib(pid: int) -> dict[str, int]:
+    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    return {key: int(n) for key, n in re.findall(r"^(\w+): +(\d+) kB$", text, re.MULTILINE)}
 
 
 async def test_any_worker_answers_for_all() -> None:
