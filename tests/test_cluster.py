@@ -215,6 +215,14 @@ async def test_devices_are_spread_and_a_node_may_go(cluster: Cluster) -> None:
             return sum(devices) == len(tokens) and min(devices) > 0
 
         await until(are_spread)
+
+        async def know_of_each_other() -> bool:
+            return [(await get(api, "/v1/ledger"))[1]["elsewhere"] for api in cluster.apis] == [
+                1,
+                1,
+            ]
+
+        await until(know_of_each_other)
         assert await cluster.stop("node1") == 0
         cluster.apis.pop(0)
 

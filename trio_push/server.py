@@ -79,11 +79,15 @@ async def serve(
     raise_file_limit()
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with open_server(settings) as server, trio.open_nursery() as nursery:
-            nursery.start_soon(keep_frozen, server.node.directory.__len__)
-            task_status.started(server.addresses)
-            async for number in signals:
-                log.info("stopping", signal=signal.Signals(number).name, drain_s=settings.drain_s)
-                break
+            # Not while it drains: who goes then is not worth a look.
+            async with trio.open_nursery() as serving:
+                serving.start_soon(keep_frozen, server.node.directory.__len__)
+                task_status.started(server.addresses)
+                async for number in signals:
+                    name = signal.Signals(number).name
+                    log.info("stopping", signal=name, drain_s=settings.drain_s)
+                    break
+                serving.cancel_scope.cancel()
             nursery.start_soon(_hurry, signals, nursery.cancel_scope)
             await server.drain()
             nursery.cancel_scope.cancel()

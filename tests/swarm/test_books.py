@@ -16,6 +16,7 @@ from trio_push.swarm.books import (
     parse_reading,
     reconcile,
     still_to_come,
+    together,
     unheard_acks,
 )
 from trio_push.swarm.stamp import Stamp
@@ -425,3 +426,23 @@ class TestAcknowledgements:
         assert books.reasons == (
             f"{unheard} pushes were acknowledged and the server still waits for that",
         )
+
+
+def test_nodes_with_books_of_their_own_are_named_when_something_is_amiss() -> None:
+    audit = audited(accepted=10, received=10)
+    one = structs.replace(after(6, 5), elsewhere=1)
+    books = reconcile(BEFORE, one, audit, 10)
+    assert books.balanced is False
+    assert books.reasons[-1] == "other nodes have books of their own (1): give --api-url for each"
+    both = together([one, structs.replace(reading(4, 5), elsewhere=1)])
+    assert (both.nodes, both.elsewhere) == (2, 0)
+    both = structs.replace(both, node=BEFORE.node, epoch=BEFORE.epoch)
+    assert reconcile(BEFORE, both, audit, 10).balanced is True
+
+
+def test_what_nodes_hand_over_to_each_other_did_not_end() -> None:
+    first = reading(5, 2, handed_over=4)
+    second = structs.replace(reading(0, 3), taken_over=3)
+    both = together([first, second])
+    assert (both.accepted, both.ended["delivered"]) == (5, 5)
+    assert (both.ended["handed_over"], both.taken_over) == (1, 0)

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -54,6 +55,21 @@ async def test_all_of_it_adds_up(transport: str) -> None:
     assert 0 < figures["latency_ms"]["p50"] <= figures["latency_ms"]["max"]
     assert figures["connect_ms"]["p50"] > 0
     assert figures["books"]["balanced"] is True, figures["books"]
+
+
+async def test_source_addresses_are_spread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trio_push.swarm.parts.ephemeral_ports", lambda: 20)
+    async with server_of() as server:
+        settings = settings_for(server.addresses.wire[0], workers=2, duration_s=60)
+        async with open_run(settings) as run, trio.open_nursery() as nursery:
+            nursery.start_soon(run.run)
+            with trio.fail_after(60):
+                while len(server.node.directory) < 20:
+                    await trio.sleep(0.05)
+            peers = [each.sock.getpeername()[0] for each in server.node.directory.connections()]
+            nursery.cancel_scope.cancel()
+    # nine of twenty ports of an address are used with ease
+    assert Counter(peers) == {"127.0.0.1": 8, "127.0.0.2": 6, "127.0.0.3": 6}
 
 
 async def test_tokens_of_a_file_and_pushes_that_are_refused(tmp_path: Path) -> None:

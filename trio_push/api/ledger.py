@@ -32,14 +32,17 @@ async def show_ledger() -> Response:
 
     Every push that was accepted is in exactly one place: open, or ended in one outcome.
     """
-    whole = current_api().node.whole
+    node = current_api().node
+    whole = node.whole
     query = read_query(NodeQuery)
     answers = await whole.ask(KIND)
     if query.node is not None:
         books = msgspec.json.decode(answer_of(answers, query.node))
     else:
         books = _sum(answers, whole)
-    return json_response({"version": __version__, **books})
+    living = 1 if node.engine is None else len(node.engine.members.living)
+    elsewhere = max(living - books["nodes"], 0)
+    return json_response({"version": __version__, **books, "elsewhere": elsewhere})
 
 
 async def answer(api: Api, _: bytes) -> bytes:

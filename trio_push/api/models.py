@@ -364,6 +364,9 @@ class Books(msgspec.Struct, frozen=True, kw_only=True):
     silent: Annotated[
         int, Meta(description="Those of them that did not answer: theirs may be a second old.")
     ]
+    elsewhere: Annotated[
+        int, Meta(description="How many more nodes on the same Redis have books of their own.")
+    ]
 
 
 class Health(msgspec.Struct, omit_defaults=True, frozen=True):

@@ -46,6 +46,9 @@ class Reading(msgspec.Struct, frozen=True):
     balanced: bool
     #: pushes that another node had accepted
     taken_over: int = 0
+    #: nodes whose books these are, and others that have books of their own
+    nodes: int = 1
+    elsewhere: int = 0
     faults: list[FaultCount] = []
 
 
@@ -101,6 +104,8 @@ def together(readings: Sequence[Reading]) -> Reading:
         ended={**ended, "handed_over": ended.get("handed_over", 0) - between},
         balanced=all(each.balanced for each in readings),
         taken_over=taken_over - between,
+        nodes=(nodes := sum(each.nodes for each in readings)),
+        elsewhere=max(max(each.nodes + each.elsewhere for each in readings) - nodes, 0),
         faults=[fault for each in readings for fault in each.faults],
     )
 
@@ -178,6 +183,10 @@ def reconcile(before: Reading, after: Reading | None, audit: Audit, received: in
         *_deliveries(before, after, server, audit, received),
         *_losses(after, audit, lost),
     ]
+    if reasons and after.elsewhere:
+        reasons.append(
+            f"other nodes have books of their own ({after.elsewhere}): give --api-url for each"
+        )
     return Books(
         balanced=not reasons,
         server={**server, "balanced": after.balanced},

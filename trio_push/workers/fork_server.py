@@ -10,16 +10,16 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import gc
 import os
 import select
 import shutil
 import signal
 import socket
-import sys
 import time
+from functools import partial
 from typing import NoReturn
 
+from trio_push.forking import fork, freeze
 from trio_push.workers.files import receive_files
 from trio_push.workers.messages import (
     Ended,
@@ -64,8 +64,7 @@ def preload() -> None:
     import trio_push.engine.redis
     import trio_push.workers.worker  # noqa: F401
 
-    gc.collect()
-    gc.freeze()
+    freeze()
 
 
 class ForkServer:
@@ -107,32 +106,20 @@ class ForkServer:
             os.waitpid(pid, 0)
 
     def _obey(self, order: Fork | Run, files: list[int]) -> None:
-        pid = os.fork()
-        if pid == 0:
-            self._become(order, files)
+        pid = fork(partial(self._become, order, files))
         for fd in files:
             os.close(fd)
         (self._workers if isinstance(order, Fork) else self._programs)[pid] = order.key
         self._say(Forked(order.key, pid))
 
-    def _become(self, order: Fork | Run, files: list[int]) -> NoReturn:
-        """The child: never returns into the loop of the fork server."""
-        code = 1
-        try:
-            self._leave_the_server()
-            if isinstance(order, Run):
-                _run(order.command)
-            else:
-                from trio_push.workers.worker import work
+    def _become(self, order: Fork | Run, files: list[int]) -> int:
+        """What the child does; returns its exit code."""
+        self._leave_the_server()
+        if isinstance(order, Run):
+            _run(order.command)
+        from trio_push.workers.worker import work
 
-                code = work(order, files)
-        except BaseException:
-            sys.excepthook(*sys.exc_info())
-        finally:
-            with contextlib.suppress(OSError, ValueError):
-                sys.stdout.flush()
-                sys.stderr.flush()
-            os._exit(code)
+        return work(order, files)
 
     def _leave_the_server(self) -> None:
         signal.set_wakeup_fd(-1)

@@ -103,9 +103,12 @@ class Worker:
         self._share.prepare(server.connections, server.capacity)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._beat, server)
-            nursery.start_soon(keep_frozen, server.node.directory.__len__)
-            self._link.send(Ready(server.node.id))
-            await self._ending.wait()
+            # Not while it drains: who goes then is not worth a look.
+            async with trio.open_nursery() as serving:
+                serving.start_soon(keep_frozen, server.node.directory.__len__)
+                self._link.send(Ready(server.node.id))
+                await self._ending.wait()
+                serving.cancel_scope.cancel()
             self._row[Column.ACCEPTING] = 0
             log.info("stopping", drain_s=self._settings.drain_s)
             with self._draining:
