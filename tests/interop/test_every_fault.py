@@ -7,6 +7,7 @@ in tests/intake/test_faults.py.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import secrets
 import ssl
 import time
@@ -20,6 +21,8 @@ import pytest
 from tests.interop.running import PATIENCE_S, Device, Running, running
 from tests.interop.strict import APP, VOIP, Provider
 from tests.interop.test_strict_httpx import token_of
+from trio_push.faults import SCENARIOS, Rule
+from trio_push.faults.dice import Dice
 
 TOO_MANY = {"kind": "status", "reason": "TooManyRequests"}
 LOSE = {"kind": "lose"}
@@ -62,6 +65,9 @@ class World:
         """Add a rule; `rule` has its match and its seed."""
         answer = self._api.post("/v1/faults", json={"name": name, "action": action, **rule})
         assert answer.status_code == 201, answer.text
+
+    def apply(self, scenario: str) -> None:
+        self._api.post(f"/v1/faults/scenarios/{scenario}").raise_for_status()
 
     def clear(self) -> None:
         self._api.delete("/v1/faults").raise_for_status()
@@ -372,8 +378,55 @@ class TestMatches:
         assert world.refused(other, one, one, **world.of_app) == [False, True, False]
 
 
-def until(done: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
+@pytest.mark.parametrize(
+    ("scenario", "seen"),
+    [
+        ("apple-shutdown", {"Shutdown", "connection lost"}),
+        ("token-churn", {"Unregistered", "ExpiredToken", "BadDeviceToken", "accepted"}),
+        ("throttled", {"TooManyRequests", "accepted"}),
+        ("flaky-network", {"connection lost", "accepted"}),
+        ("goaway-storm", {"connection lost"}),
+    ],
+)
+def test_scenarios(world: World, scenario: str, seen: set[str]) -> None:
+    world.apply(scenario)
+    tokens, found = itertools.cycle(chosen()), set[str]()
+    with httpx.Client(**world.options(http2=False)) as http1:
+
+        def see() -> bool:
+            # most over one connection, and one over a new one of HTTP/2
+            found.update(outcome(world, http1, next(tokens)) for _ in range(5))
+            with httpx.Client(**world.options()) as http2:
+                found.add(outcome(world, http2, next(tokens)))
+            return found >= seen
+
+        until(see, patience_s=60)
+
+
+def outcome(world: World, client: httpx.Client, token: str) -> str:
+    try:
+        answer = world.push(token, client=client)
+    except (httpx.TransportError, httpx.ProtocolError):
+        return "connection lost"
+    return "accepted" if answer.status_code == 200 else str(answer.json()["reason"])
+
+
+def chosen() -> list[str]:
+    """A token for each rule of `token-churn` that befalls it, and one for none."""
+    rules = SCENARIOS["token-churn"].rules
+    numbers = [f"{n:064x}" for n in range(1000)]
+    befallen = {token: [fits(rule, token) for rule in rules] for token in numbers}
+    wanted = [[rule is one for rule in rules] for one in (*rules, None)]
+    return [next(t for t in numbers if befallen[t] == fit) for fit in wanted]
+
+
+def fits(rule: Rule, token: str) -> bool:
+    share = rule.match.token_share
+    return share is None or Dice(rule.seed, rule.name).of(token) < share
+
+
+def until(done: Callable[[], bool], *, patience_s: float = PATIENCE_S) -> None:
+    deadline = time.monotonic() + patience_s
     while not done():
         assert time.monotonic() < deadline
         time.sleep(0.02)
