@@ -55,7 +55,7 @@ async def test_all_of_them_lost(nodes: Nodes, a: OneNode) -> None:
 
 async def test_overtaken(nodes: Nodes, a: OneNode, b: OneNode) -> None:
     device = await b.connect()
-    await befall(nodes, Reorder(by=Fixed(0.5)), first=1)
+    await befall(nodes, Reorder(by=Fixed(2.0)), first=1)
     assert await a.submit(push(b"1"), push(b"2")) == [State.DELAYED, State.QUEUED]
     await until(lambda: device.events == [b"2", b"1"])
     assert await b.submit(push(b"3"), push(b"4")) == [State.DELAYED, State.DELIVERED_LIVE]
@@ -124,7 +124,7 @@ async def test_a_broadcast_at_each_node(nodes: Nodes, a: OneNode, b: OneNode) ->
     assert [device.events for device in devices] == [[], [], [b"1"]]
     await a.node.rules.clear()
     await until(lambda: not b.node.faults.active)
-    await befall(nodes, Reorder(by=Fixed(0.3)), first=1)
+    await befall(nodes, Reorder(by=Fixed(2.0)), first=1)
     counts = await a.node.everywhere.broadcast(push(b"2"))
     assert counts == {State.DELAYED: 2, State.DELIVERED_LIVE: 1}
     await until(lambda: [each.events for each in devices] == [[b"2"], [b"2"], [b"1", b"2"]])

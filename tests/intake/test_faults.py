@@ -1,4 +1,4 @@
-"""Faults on demand of requests, as the frames and bytes show them."""
+"""Faults on demand of requests, as the frames and bytes show them, under both profiles."""
 
 from __future__ import annotations
 
@@ -7,15 +7,18 @@ import random
 import socket
 import ssl
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import cache
 from typing import Any
 
+import msgspec
 import pytest
 import trio
 
+from tests.auth import provider
 from tests.frames import FrameClient, Said
-from tests.serving import Peer, serving, settle
+from tests.serving import Peer, nothing_left, serving, settle
 from trio_push.faults import Match, Rule
 from trio_push.faults.actions import (
     Action,
@@ -54,22 +57,71 @@ def was_reset(peer: Peer) -> bool:
     return state == TCP_CLOSE
 
 
-@pytest.fixture(params=["plain", "tls"])
+@pytest.fixture(params=["plain", "tls", "strict"])
 async def over(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@asynccontextmanager
-async def h2_to(
-    over: str, tls: dict[str, Any], trust: ssl.SSLContext, *actions: Action, **match: Any
-) -> AsyncIterator[tuple[Server, FrameClient]]:
-    async with serving(**tls) as server:
-        befall(server, *actions, **match)
-        how = {"trust": trust} if over == "tls" else {}
-        async with FrameClient.connected(server, **how) as client:
-            assert await client.hear() == Said("streams", 0, 1000)
-            yield server, client
-        server.node.faults.clear()
+class StrictClient(FrameClient):
+    """A provider that may push, to tokens of the length that is asked for."""
+
+    def begin(self, token: str, **headers: str) -> int:
+        fields = {"apns_topic": provider.APP, "authorization": bearer(), **headers}
+        return super().begin(full(token), **fields)
+
+
+def full(token: str) -> str:
+    return token.ljust(64, "0")
+
+
+@cache
+def bearer() -> str:
+    return "bearer " + provider.provider_token(iat=int(time.time())).decode()
+
+
+@pytest.fixture(scope="session")
+def strict(tls: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Settings of a server of the strict profile."""
+    path = tmp_path_factory.mktemp("apns") / "apns.json"
+    path.write_bytes(msgspec.json.encode(provider.credentials()))
+    of_apns = {"apns": "strict", "apns_credentials": str(path), "apns_token_rate": 0}
+    return {**tls, **of_apns, "sound": False}
+
+
+#: opens a server with faults, and a client to it
+Open = Callable[..., AbstractAsyncContextManager[tuple[Server, FrameClient]]]
+
+
+@pytest.fixture
+def h2_to(over: str, tls: dict[str, Any], strict: dict[str, Any], trust: ssl.SSLContext) -> Open:
+    kind = StrictClient if over == "strict" else FrameClient
+    how = {} if over == "plain" else {"trust": trust}
+
+    @asynccontextmanager
+    async def open_both(*actions: Action) -> AsyncIterator[tuple[Server, FrameClient]]:
+        async with serving(**(strict if over == "strict" else tls)) as server:
+            async with kind.connected(server, **how) as client:
+                if over == "strict":
+                    await show_token(server, client)
+                else:
+                    assert await client.hear() == Said("streams", 0, 1000)
+                befall(server, *actions)
+                yield server, client
+            await settle(lambda: nothing_left(server))
+            server.node.faults.clear()
+
+    return open_both
+
+
+async def show_token(server: Server, client: FrameClient) -> None:
+    """Be refused for what is pushed, and no more for who pushes it."""
+    assert await client.hear() == Said("streams", 0, 1)
+    client.add(GOOD, b"")
+    await client.flush()
+    said = {each.kind: each for each in [await client.hear() for _ in range(3)]}
+    assert said["body"].text["reason"] == "PayloadEmpty"
+    assert said["streams"].value == 1000
+    server.node.ledger.refused.clear()
 
 
 @pytest.mark.parametrize(
@@ -96,10 +148,10 @@ def test_processed(action: Any, processed: bool) -> None:
 class TestHttp2:
     """Each over plain text and over TLS."""
 
-    async def test_status(self, over: str, tls: dict[str, Any], trust: ssl.SSLContext) -> None:
+    async def test_status(self, h2_to: Open) -> None:
         gone = Status(reason="Unregistered", status=410, since_s=60)
         busy = Status(reason="OutToLunch", status=503, retry_after_s=7)
-        async with h2_to(over, tls, trust, gone) as (server, client):
+        async with h2_to(gone) as (server, client):
             befall(server, busy, token_prefix="b0")
             apns_id = "0D0A3F6C-0000-4000-8000-0123456789ab"
             await client.push(BAD.upper(), apns_id=apns_id)
@@ -116,8 +168,8 @@ class TestHttp2:
             assert server.node.ledger.refused == {"Unregistered": 1, "OutToLunch": 1}
             assert server.node.ledger.accepted == 1
 
-    async def test_delay(self, over: str, tls: dict[str, Any], trust: ssl.SSLContext) -> None:
-        async with h2_to(over, tls, trust, Delay(latency=Fixed(0.3))) as (server, client):
+    async def test_delay(self, h2_to: Open) -> None:
+        async with h2_to(Delay(latency=Fixed(0.3))) as (server, client):
             slow, quick = client.add(BAD), client.add(GOOD)
             began = trio.current_time()
             await client.flush()
@@ -129,11 +181,11 @@ class TestHttp2:
             assert trio.current_time() - began >= 0.3
             assert server.node.ledger.accepted == 2
 
-    async def test_hold(self, over: str, tls: dict[str, Any], trust: ssl.SSLContext) -> None:
-        async with h2_to(over, tls, trust, Hold()) as (server, client):
+    async def test_hold(self, h2_to: Open) -> None:
+        async with h2_to(Hold()) as (server, client):
             await client.push(BAD)
-            await client.push(GOOD)
-            assert (await client.hear()).stream_id == 3
+            good = await client.push(GOOD)
+            assert (await client.hear()).stream_id == good
             with trio.move_on_after(0.3) as waiting:
                 await client.hear()
             assert waiting.cancelled_caught
@@ -166,19 +218,16 @@ class TestHttp2:
             server.node.faults.clear()
 
     @pytest.mark.parametrize("processed", [False, True])
-    async def test_reset_stream(
-        self, over: str, tls: dict[str, Any], trust: ssl.SSLContext, processed: bool
-    ) -> None:
+    async def test_reset_stream(self, h2_to: Open, processed: bool) -> None:
         action = ResetStream(code="REFUSED_STREAM", processed=processed)
-        async with h2_to(over, tls, trust, action) as (server, client):
-            assert await client.hear_after(BAD) == Said("reset", 1, 7)
+        async with h2_to(action) as (server, client):
+            bad = await client.push(BAD)
+            assert await client.hear() == Said("reset", bad, 7)
             assert (await client.hear_after(GOOD)).value == 200
             assert server.node.ledger.accepted == 1 + processed
 
-    async def test_goaway_before(
-        self, over: str, tls: dict[str, Any], trust: ssl.SSLContext
-    ) -> None:
-        async with h2_to(over, tls, trust, GoAway(last_stream="before")) as (server, client):
+    async def test_goaway_before(self, h2_to: Open) -> None:
+        async with h2_to(GoAway(last_stream="before")) as (server, client):
             streams = [client.add(token) for token in (GOOD, BAD, GOOD)]
             await client.flush()
             goaway = Said("goaway", 0, 0, {"reason": "Shutdown"}, streams[0])
@@ -198,9 +247,9 @@ class TestHttp2:
                 assert await client.hear() == Said("end")
             server.node.faults.clear()
 
-    async def test_goaway_at(self, over: str, tls: dict[str, Any], trust: ssl.SSLContext) -> None:
+    async def test_goaway_at(self, h2_to: Open) -> None:
         action = GoAway(last_stream="at", code="ENHANCE_YOUR_CALM")
-        async with h2_to(over, tls, trust, action) as (server, client):
+        async with h2_to(action) as (server, client):
             streams = [client.add(token) for token in (GOOD, BAD, GOOD)]
             await client.flush()
             goaway = Said("goaway", 0, 11, {"reason": "Shutdown"}, streams[1])
@@ -213,10 +262,8 @@ class TestHttp2:
             assert await client.hear() == Said("end")
             assert server.node.ledger.accepted == 2
 
-    async def test_goaway_after(
-        self, over: str, tls: dict[str, Any], trust: ssl.SSLContext
-    ) -> None:
-        async with h2_to(over, tls, trust, GoAway(last_stream="after")) as (server, client):
+    async def test_goaway_after(self, h2_to: Open) -> None:
+        async with h2_to(GoAway(last_stream="after")) as (server, client):
             befall(server, Delay(latency=Fixed(0.2)), token_prefix="51")
             streams = [client.add(token) for token in (GOOD, BAD, "51")]
             await client.flush()
@@ -231,12 +278,12 @@ class TestHttp2:
             assert await client.hear() == Said("end")
             assert server.node.ledger.accepted == 4
 
-    async def test_a_late_goaway(
-        self, over: str, tls: dict[str, Any], trust: ssl.SSLContext
-    ) -> None:
+    async def test_a_late_goaway(self, h2_to: Open) -> None:
         actions = Delay(latency=Fixed(0.1)), GoAway(last_stream="before")
-        async with h2_to(over, tls, trust, *actions) as (_, client):
-            assert (await client.hear_after(BAD)).last_stream_id == 0
+        async with h2_to(*actions) as (_, client):
+            bad = await client.push(BAD)
+            # none of its own, and of the strict profile the one before it
+            assert (await client.hear()).last_stream_id == max(bad - 2, 0)
             assert await client.hear() == Said("end")
 
     async def test_what_a_goaway_leaves_behind_is_not_processed(self) -> None:
@@ -292,22 +339,20 @@ class TestHttp2:
     @pytest.mark.parametrize("delay_s", [0.0, 0.1])
     async def test_tcp_reset(
         self,
-        over: str,
-        tls: dict[str, Any],
-        trust: ssl.SSLContext,
+        h2_to: Open,
         processed: bool,
         delay_s: float,
     ) -> None:
         actions = Delay(latency=Fixed(delay_s)), TcpReset(processed=processed)
-        async with h2_to(over, tls, trust, *actions) as (server, client):
+        async with h2_to(*actions) as (server, client):
             await client.push(BAD)
             with pytest.raises(trio.BrokenResourceError):
                 await client.hear()
             assert was_reset(client.peer)
             await settle(lambda: server.node.ledger.accepted == processed)
 
-    async def test_max_streams(self, over: str, tls: dict[str, Any], trust: ssl.SSLContext) -> None:
-        async with h2_to(over, tls, trust, MaxStreams(1), Hold(for_s=0.2)) as (_, client):
+    async def test_max_streams(self, h2_to: Open) -> None:
+        async with h2_to(MaxStreams(1), Hold(for_s=0.2)) as (_, client):
             client.add(BAD)
             await client.flush()
             assert await client.hear() == Said("streams", 0, 1)
@@ -326,8 +371,8 @@ class TestHttp2:
                 assert (await client.hear_after(BAD)).value == 200
             server.node.faults.clear()
 
-    async def test_lost(self, over: str, tls: dict[str, Any], trust: ssl.SSLContext) -> None:
-        async with h2_to(over, tls, trust, Lose()) as (server, client):
+    async def test_lost(self, h2_to: Open) -> None:
+        async with h2_to(Lose()) as (server, client):
             assert (await client.hear_after(BAD)).value == 200
             assert server.node.ledger.counts[State.LOST_BY_FAULT] == 1
 
@@ -351,6 +396,32 @@ class TestHttp2:
 
 
 class TestHttp1:
+    async def test_the_strict_profile(self, strict: dict[str, Any], trust: ssl.SSLContext) -> None:
+        asked = {"apns_topic": provider.APP, "authorization": bearer()}
+        async with (
+            serving(**strict) as server,
+            Peer.connected(server, trust=trust) as peer,
+            Peer.connected(server, trust=trust) as stranger,
+        ):
+            befall(server, Status(reason="Unregistered", status=410), token_prefix="00")
+            befall(server, Delay(latency=Fixed(0.2)), TcpReset(processed=True), token_prefix="c5")
+            befall(server, Hold(for_s=0.2), token_prefix="d0")
+            # a fault does not ask who it is that asks
+            for each, fields in ((peer, asked), (stranger, {})):
+                gone = await each.push(full("00"), **fields)
+                assert (gone.status, json.loads(gone.body)["reason"]) == (410, "Unregistered")
+            assert (await peer.push(full(GOOD), **asked)).status == 200
+            began = trio.current_time()
+            assert (await peer.push(full("d0"), **asked)).status == 200
+            assert (await stranger.push(full("d0"))).status == 403
+            assert trio.current_time() - began >= 0.4
+            assert server.node.ledger.accepted == 2
+            with pytest.raises(trio.BrokenResourceError):
+                await peer.push(full("c5"), **asked)
+            assert was_reset(peer)
+            assert server.node.ledger.accepted == 3
+            server.node.faults.clear()
+
     async def test_status(self) -> None:
         async with serving() as server, Peer.connected(server) as peer:
             befall(server, Status(reason="TooManyRequests", status=429))

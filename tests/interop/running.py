@@ -38,9 +38,8 @@ class Running:
         self.tls = server.addresses.tls[0].replace("127.0.0.1", "localhost")
         #: the certificate to trust for `tls`
         self.ca = str(server.addresses.ca_file)
-        self._api = httpx.Client(
-            base_url=str(server.addresses.api), trust_env=False, timeout=PATIENCE_S
-        )
+        self.api = str(server.addresses.api)
+        self._api = httpx.Client(base_url=self.api, trust_env=False, timeout=PATIENCE_S)
 
     def call(self, function: Callable[..., T], *args: Any) -> T:
         return trio.from_thread.run_sync(function, *args, trio_token=self._trio)

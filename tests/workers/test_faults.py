@@ -149,6 +149,16 @@ async def test_requests_and_connections_at_every_worker() -> None:
         await push_each(crew.url, TOKENS)
 
 
+async def test_magic_tokens_at_every_worker() -> None:
+    async with crew_of(3, "--scenario", "magic-tokens") as crew, api_of(crew.api) as api:
+        await has_lost(crew, ["fa17105700"] * 6)
+        for _ in range(6):
+            async with Peer.connected(crew.url) as provider:
+                assert (await provider.push("fa170410")).status == 410
+        times = {rule["name"]: rule["times"] for rule in await rules(api, 3)}
+        assert (times["magic-fa171057"], times["magic-fa170410"]) == (6, 6)
+
+
 @pytest.mark.parametrize("how", ["SIGHUP", "SIGKILL"])
 async def test_a_worker_that_starts_later_has_the_rules(how: str, tmp_path: Path) -> None:
     file = tmp_path / "faults.toml"
