@@ -9,8 +9,8 @@ storm      a tenth drops at once while pushes go on at half the rate
 books      is every push accounted for?
 drain      the server is told to end
 
-CPU is that of server and swarm: for a connect, a heartbeat, a push (with its way to the device), a device of
-the broadcast. Memory is for each device.
+CPU is the server's, and the swarm's beside it: for a connect, a heartbeat, a push (with its way to
+the device), a device of the broadcast. Memory is for each device.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How long a node rests between two rounds, by how long answers take and how many nodes there are."""
+"""How long a node rests: by how long answers take, and how many nodes there are."""
 
 from __future__ import annotations
 
