@@ -29,7 +29,7 @@ from trio_push.tls import dev_context
 from trio_push.wire.sse_parser import Event, EventStreamParser
 
 #: seconds of real time that any one thing may take on a busy machine
-PATIENCE_S = 60.0
+PATIENCE_S = 90.0
 
 
 @asynccontextmanager

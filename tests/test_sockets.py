@@ -32,7 +32,7 @@ async def pair(tmp_path: Path) -> AsyncIterator[Pair]:
     context, ca_path = dev_context(tmp_path)
     trust = ssl.create_default_context(cafile=ca_path)
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        client = socket.create_connection(listener.getsockname(), timeout=5)
+        client = socket.create_connection(listener.getsockname(), timeout=PATIENCE_S)
         accepted, _ = listener.accept()
     accepted.setblocking(False)
     ours = context.wrap_socket(accepted, server_side=True, do_handshake_on_connect=False)
@@ -85,7 +85,7 @@ async def test_what_is_sent_after_the_reading_stopped_is_encrypted(pair: Pair) -
 def plain() -> Iterator[tuple[socket.socket, socket.socket]]:
     """Two ends of a TCP connection: ours, and theirs, which blocks."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        theirs = socket.create_connection(listener.getsockname(), timeout=5)
+        theirs = socket.create_connection(listener.getsockname(), timeout=PATIENCE_S)
         ours, _ = listener.accept()
     ours.setblocking(False)
     with ours, theirs:

@@ -10,6 +10,7 @@ import pytest
 import trio
 
 from tests.engine.nodes import Nodes, OneNode, until
+from tests.serving import PATIENCE_S
 from trio_push.api.lines import Batch
 from trio_push.api.models import PushAnswer
 from trio_push.api.ndjson import Line
@@ -163,7 +164,7 @@ async def test_lines_that_cross_do_not_wait_for_each_other(doors: Doors) -> None
     async def push(door: Door, *ids: str) -> None:
         answers.extend(await door.lines(*ids))
 
-    with trio.fail_after(10):
+    with trio.fail_after(PATIENCE_S):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(push, doors.a, "1")
             nursery.start_soon(push, doors.b, "2")

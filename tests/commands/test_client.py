@@ -10,6 +10,7 @@ import pytest
 import trio
 import trustme
 
+from tests.serving import PATIENCE_S
 from trio_push.commands.client import base_url, open_client, reaching, reason_in
 from trio_push.errors import ConfigError, Unreachable
 
@@ -53,7 +54,7 @@ def test_a_ca_file_that_is_none(tmp_path: Path) -> None:
 
 
 async def test_a_name_that_nobody_has() -> None:
-    async with open_client(ca=None, timeout=httpx.Timeout(5)) as client:
+    async with open_client(ca=None, timeout=httpx.Timeout(PATIENCE_S)) as client:
         problem = pytest.raises(Unreachable, match=r"^http://x\.invalid does not answer: \w")
         with problem, reaching("http://x.invalid"):
             await client.get("http://x.invalid/")
@@ -86,7 +87,7 @@ async def test_a_certificate_that_nobody_vouches_for(nursery: trio.Nursery) -> N
         partial(trio.serve_ssl_over_tcp, handshake, 0, context, host="127.0.0.1")
     )
     url = f"https://localhost:{listeners[0].transport_listener.socket.getsockname()[1]}"
-    async with open_client(ca=None, timeout=httpx.Timeout(5)) as client:
+    async with open_client(ca=None, timeout=httpx.Timeout(PATIENCE_S)) as client:
         with pytest.raises(Unreachable, match="--ca says whom else to trust"), reaching(url):
             await client.get(url)
     nursery.cancel_scope.cancel()

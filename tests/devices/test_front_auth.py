@@ -16,6 +16,7 @@ import trio
 
 from tests.auth.issuer import DEVICE, SECRET, key_file, token
 from tests.fakes import T0, push
+from tests.serving import PATIENCE_S
 from trio_push.auth.devices import Credentials
 from trio_push.clock import Clock
 from trio_push.config import ServeSettings
@@ -24,7 +25,6 @@ from trio_push.push import State
 from trio_push.server import Server, open_server
 from trio_push.watch import logs
 
-PATIENCE_S = 10.0
 BAD_TOKEN = 'Bearer realm="trio-push", error="invalid_token"'
 
 

@@ -60,7 +60,9 @@ async def test_a_restless_crowd_loses_nothing(transport: str, store: str, tmp_pa
             *("--push-rate", "400", "--duration", "3s", "--reconnect", "scale", *acks),
             *("--churn", "20", "--storm", "0.5s", "--storm-share", "0.5"),
         )
-    assert report["devices"]["dropped"] == report["devices"]["back"] == 50
+    # who has left just then is not dropped
+    assert 0 < report["devices"]["dropped"] <= 50
+    assert report["devices"]["back"] == report["devices"]["dropped"]
     assert report["devices"]["resumes"] > 50
     assert report["devices"]["not_recovered"] == 0
     assert report["deliveries"]["lost"] == 0

@@ -7,6 +7,7 @@ import trio
 
 from tests.engine.nodes import Nodes, OneNode, until
 from tests.fakes import push
+from tests.serving import PATIENCE_S
 from trio_push.faults import Match, Rule
 from trio_push.faults.actions import (
     Action,
@@ -94,7 +95,7 @@ async def test_cut_off(
     await until(lambda: device.is_closed)
     assert device.events == read
     left = [b"1"][len(read) :]
-    with trio.fail_after(10):
+    with trio.fail_after(PATIENCE_S):
         while await nodes.rows("aa") != len(left):
             await trio.sleep(0.01)
     other = a if there else b

@@ -14,9 +14,9 @@ from typing import Any
 
 import trio
 
+from tests.serving import PATIENCE_S
+
 ROOT = Path(__file__).parents[2]
-#: seconds that any one thing may take of processes that share their cores with many others
-PATIENCE_S = 90
 
 
 class Serve:

@@ -83,7 +83,10 @@ async def broadcast_on(server: Server) -> None:
 
 
 @pytest.mark.parametrize("listener", ["plain", "tls", "inside tls"])
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=30,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(talks=talks)
 def test_garbage(
     listener: Listener, talks: Sequence[Talk], tls: dict[str, Any], trust: ssl.SSLContext

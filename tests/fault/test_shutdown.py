@@ -70,7 +70,7 @@ async def test_sigterm_under_load() -> None:
     seen: list[Event] = []
     async with (
         bounded(),
-        serve("--drain", "1s", "--write-timeout", "60s") as server,
+        serve("--drain", "1s", "--write-timeout", "1h") as server,
         AsyncExitStack() as stack,
     ):
 
@@ -96,8 +96,8 @@ async def test_sigterm_under_load() -> None:
             server.terminate()
             code, took_s = await server.ended()
         assert code == 0
-        # the drain time at least; waiting for who is stalled would take the write timeout
-        assert 1 <= took_s < 20
+        # the drain time; waiting for who is stalled would take the write timeout
+        assert took_s >= 1
         assert all(RETRY_MS[0] <= (device.retry_ms or 0) <= RETRY_MS[1] for device in devices)
         seen += await stalled.events(may_be_reset=True)
         check_books(load, Counter(event.data.encode() for event in seen), server)
@@ -119,22 +119,20 @@ def check_books(load: Load, read: Counter[bytes], server: Serve) -> None:
 
 
 async def test_a_second_sigterm_ends_it_at_once() -> None:
-    async with bounded(), serve("--drain", "60s") as server, AsyncExitStack() as stack:
+    async with bounded(), serve("--drain", "1h") as server, AsyncExitStack() as stack:
         for n in range(300):
             peer = await stack.enter_async_context(Peer.connected(server.url))
             await peer.listen(f"{n:04x}")
         server.terminate()
         await server.logged("stopping")
         server.terminate()
-        code, took_s = await server.ended()
+        code, _ = await server.ended()
         assert code == 0
-        assert took_s < 20
         assert server.log[-1]["event"] == "stopped"
 
 
 async def test_idle_server_stops_at_once() -> None:
-    async with bounded(), serve("--drain", "60s") as server:
+    async with bounded(), serve("--drain", "1h") as server:
         server.terminate()
-        code, took_s = await server.ended()
+        code, _ = await server.ended()
         assert (code, server.log[-1]["accepted"]) == (0, 0)
-        assert took_s < 20

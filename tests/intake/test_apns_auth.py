@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
+from tests.serving import PATIENCE_S
 from trio_push.config import ServeSettings
 from trio_push.server import Server, open_server
 
@@ -31,7 +32,7 @@ async def client(
     url = server.addresses.wire[0]
     headers = {"apns-id": APNS_ID}
     async with httpx.AsyncClient(
-        base_url=url, http1=not h2, http2=h2, timeout=10, headers=headers
+        base_url=url, http1=not h2, http2=h2, timeout=PATIENCE_S, headers=headers
     ) as client:
         yield client
 

@@ -36,8 +36,9 @@ OTHER_APPS_TOKEN = "a1" * 32
 SANDBOX_TOKEN = "a2" * 32
 EXPIRED_TOKEN = "a3" * 32
 EXPIRED_AT = 1_700_000_000
-#: pushes to one device token at once, of which the last is refused
+#: pushes to one device token of which the last is refused, however slowly they come
 TOO_MANY = 11
+_RATE = 0.01
 
 
 class Provider(NamedTuple):
@@ -188,7 +189,8 @@ def strict(
     providers: dict[str, Provider],
 ) -> Iterator[Strict]:
     """One server for all tests that leave it as it is."""
-    with launch_strict() as server:
+    with pytest.MonkeyPatch.context() as patch, launch_strict(apns_token_rate=_RATE) as server:
+        patch.setattr("trio_push.wire.apns_strict_rate.BURST_S", (TOO_MANY - 1) / _RATE)
         yield Strict(server, providers, strict_files[0].mdm_topic)
 
 

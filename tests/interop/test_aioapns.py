@@ -16,6 +16,7 @@ from aioapns.connection import APNsProductionClientProtocol
 
 from tests.interop.conftest import PUSH_TOPIC, Credentials
 from tests.interop.running import Device, Running
+from tests.serving import PATIENCE_S
 
 # how aioapns reads the topic from a certificate
 pytestmark = pytest.mark.filterwarnings("ignore:X509.get_subject:DeprecationWarning")
@@ -47,11 +48,14 @@ def run(
     async def main(task: Task) -> Any:
         client = aioapns.APNs(**auth, ssl_context=trust)
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE_S):
                 return await task(client)
         finally:
             client.pool.close()
-            await asyncio.sleep(0.01)  # what close() began ends in the loop
+            # what close() began ends in the loop
+            async with asyncio.timeout(PATIENCE_S):
+                while client.pool.connections:
+                    await asyncio.sleep(0.01)
 
     return lambda task: asyncio.run(main(task))
 

@@ -195,7 +195,9 @@ class TestAioapns:
                     )
             finally:
                 client.pool.close()
-                await asyncio.sleep(0.01)
+                async with asyncio.timeout(PATIENCE_S):
+                    while client.pool.connections:
+                        await asyncio.sleep(0.01)
 
         return lambda *tokens: asyncio.run(main(*tokens))
 

@@ -30,6 +30,7 @@ from tests.interop.strict import (
     Strict,
     an_hour_ago,
 )
+from tests.serving import PATIENCE_S
 
 Task = Callable[[aioapns.APNs], Coroutine[Any, Any, Any]]
 #: runs a test's task with a client that is open to a server as a provider
@@ -55,11 +56,14 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
             max_connection_attempts=1,
         )
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE_S):
                 return await task(client)
         finally:
             client.pool.close()
-            await asyncio.sleep(0.01)  # what close() began ends in the loop
+            # what close() began ends in the loop
+            async with asyncio.timeout(PATIENCE_S):
+                while client.pool.connections:
+                    await asyncio.sleep(0.01)
 
     return lambda server, provider, task: asyncio.run(main(server, provider, task))
 

@@ -36,7 +36,7 @@ def gone(pid):
 
 def soon_gone(pid):
     """The same for a process that somebody else must reap."""
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE_S
     while not gone(pid) and time.monotonic() < deadline:
         time.sleep(0.01)
     return gone(pid)

@@ -31,8 +31,13 @@ class Seen:
 
     def __init__(self, target: Target, path: str | None = None) -> None:
         self.data: list[str] = []
+        self.has_some = trio.Event()
         destination = Destination(
-            target=target, tokens=["a b/c"], path=path, connect_timeout_s=5, sources=["127.0.0.9"]
+            target=target,
+            tokens=["a b/c"],
+            path=path,
+            connect_timeout_s=PATIENCE_S,
+            sources=["127.0.0.9"],
         )
         self.population = Population(
             destination,
@@ -40,8 +45,12 @@ class Seen:
             Stamper("run"),
             seed=0,
             wall_offset_s=0,
-            on_push=lambda index, data: self.data.append(data),
+            on_push=self._note,
         )
+
+    def _note(self, index: int, data: str) -> None:
+        self.data.append(data)
+        self.has_some.set()
 
 
 async def live(device: Device) -> None:
@@ -51,6 +60,15 @@ async def live(device: Device) -> None:
             await device.wait()
     finally:
         await device.close()
+
+
+async def cut_short(device: Device, said: trio.Event) -> None:
+    """Cancel the device soon after that event."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(live, device)
+        await said.wait()
+        await trio.sleep(0.1)
+        nursery.cancel_scope.cancel()
 
 
 async def receive_all(make: Make, target: Target) -> list[str]:
@@ -111,14 +129,17 @@ async def test_stream_that_says_where_it_ends(make: Make) -> None:
 async def test_reset_in_an_event(make: Make) -> None:
     async def handler(stream: trio.SocketStream, request: bytes) -> None:
         await stream.send_all(HEAD + b"data: 1\n\ndata: ")
-        await trio.sleep(0.05)
+        # what has not been read by then is gone
+        await seen.has_some.wait()
         # linger of 0 s: close() sends RST
         stream.setsockopt(
             trio.socket.SOL_SOCKET, trio.socket.SO_LINGER, b"\x01\0\0\0" + b"\0\0\0\0"
         )
 
     async with serving(handler) as target:
-        assert await receive_all(make, target) == ["1"]
+        seen = Seen(target)
+        await live(make(0, seen.population))
+    assert seen.data == ["1"]
 
 
 async def test_request(make: Make) -> None:
@@ -194,17 +215,16 @@ async def test_garbage_in_the_stream_ends_it(make: Make) -> None:
 @pytest.mark.parametrize("part", [b"", HEAD[:10], HEAD])
 async def test_cancelled_at_each_wait(make: Make, part: bytes) -> None:
     """The server sees the connection go, whatever the device was waiting for."""
-    gone = trio.Event()
+    said, gone = trio.Event(), trio.Event()
 
     async def handler(stream: trio.SocketStream, request: bytes) -> None:
         await stream.send_all(part)
+        said.set()
         assert await stream.receive_some() == b""
         gone.set()
 
     async with serving(handler) as target:
-        device = make(0, Seen(target).population)
-        with trio.move_on_after(0.2):
-            await live(device)
+        await cut_short(make(0, Seen(target).population), said)
         with trio.fail_after(PATIENCE_S):
             await gone.wait()
 
@@ -222,7 +242,7 @@ async def test_leaves(make: Make, suddenly: bool) -> None:
         seen = Seen(target)
         device = make(0, seen.population)
         nursery.start_soon(live, device)
-        await trio.sleep(0.1)
+        await seen.has_some.wait()
         device.leave(suddenly=suddenly)
     stays_to_read = isinstance(device, LeanDevice) and not suddenly
     assert seen.data == (["1", "2"] if stays_to_read else ["1"])
@@ -239,13 +259,14 @@ async def test_what_a_slow_reader_does_not_read_stays_with_the_server(
         nonlocal taken
         stream.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_SNDBUF, 4096)
         await stream.send_all(HEAD)
-        with trio.move_on_after(0.5):
+        with trio.move_on_after(0.5 if slowly else PATIENCE_S):
             while taken < 2**20:
                 taken += await stream.socket.send(b"data: 1\n\n" * 100)
+        has_tried.set()
 
+    has_tried = trio.Event()
     async with serving(handler) as target:
         seen = Seen(target)
         seen.population.slow_readers = float(slowly)
-        with trio.move_on_after(1):
-            await live(make(0, seen.population))
+        await cut_short(make(0, seen.population), has_tried)
     assert (taken < 2**16) is slowly

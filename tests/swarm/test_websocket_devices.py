@@ -12,7 +12,7 @@ from wsproto.utilities import generate_accept_token
 
 from tests.serving import PATIENCE_S
 from tests.swarm.fake_server import Handler, serving, unused_target
-from tests.swarm.test_device import Seen, answering, live
+from tests.swarm.test_device import Seen, answering, cut_short, live
 from trio_push.swarm.device import ConnectFailed, Device
 from trio_push.swarm.lean_websocket import LeanWebSocketDevice
 from trio_push.swarm.library_websocket import LibraryWebSocketDevice
@@ -105,6 +105,12 @@ async def test_garbage_ends_it(make: Make, garbage: bytes) -> None:
         assert await receive_all(make, target) == ["1"]
 
 
+async def until(done: Callable[[], object]) -> None:
+    with trio.fail_after(PATIENCE_S):
+        while not done():
+            await trio.sleep(0.01)
+
+
 @asynccontextmanager
 async def talking(said: list[Event], *parts: bytes) -> AsyncIterator[Target]:
     """A server that sends `parts` and notes what is said to it, until a close frame."""
@@ -125,7 +131,7 @@ async def test_answers_pings_and_the_close(make: Make) -> None:
     said: list[Event] = []
     async with talking(said, b"\x89\x02hi", CLOSE) as target:
         await receive_all(make, target)
-        await trio.sleep(0.05)
+        await until(lambda: len(said) == 2)
     assert said[0] == Pong(b"hi")
     assert [type(event) for event in said] == [Pong, Close]
     assert said[1] == Close(1001)
@@ -153,9 +159,9 @@ async def test_comes_back_and_asks_for_what_it_missed(make: Make) -> None:
 async def test_says_goodbye_when_cancelled(make: Make) -> None:
     said: list[Event] = []
     async with talking(said, push(1)) as target:
-        with trio.move_on_after(0.2):
-            await live(make(0, Seen(target).population))
-        await trio.sleep(0.05)
+        seen = Seen(target)
+        await cut_short(make(0, seen.population), seen.has_some)
+        await until(lambda: said)
     assert said == [Close(1000)]
 
 
@@ -200,19 +206,18 @@ async def test_nobody_listens(make: Make) -> None:
 @pytest.mark.parametrize("shakes_hands", [False, True])
 async def test_cancelled_at_each_wait(make: Make, shakes_hands: bool) -> None:
     """The server sees the connection go, whatever the device was waiting for."""
-    gone = trio.Event()
+    said, gone = trio.Event(), trio.Event()
 
     async def handler(stream: trio.SocketStream, request: bytes) -> None:
         if shakes_hands:
             await stream.send_all(accepting(request))
+        said.set()
         async for _ in stream:
             pass
         gone.set()
 
     async with serving(handler) as target:
-        device = make(0, Seen(target).population)
-        with trio.move_on_after(0.2):
-            await live(device)
+        await cut_short(make(0, Seen(target).population), said)
         with trio.fail_after(PATIENCE_S):
             await gone.wait()
 
@@ -232,7 +237,7 @@ async def test_leaves(make: Make, suddenly: bool) -> None:
         seen = Seen(target)
         device = make(0, seen.population)
         nursery.start_soon(live, device)
-        await trio.sleep(0.1)
+        await seen.has_some.wait()
         device.leave(suddenly=suddenly)
         device.leave(suddenly=suddenly)
     lean = isinstance(device, LeanWebSocketDevice)

@@ -197,7 +197,6 @@ async def test_workers_are_replaced_and_nobody_is_refused() -> None:
                 response = await user.request("GET", "/healthz", connection="close")
                 answers[response.status] += 1
         assert answers.keys() == {200}
-        assert answers[200] > 20
         for device in devices.values():
             assert await device.events() == []
             assert device.retry_ms is not None
