@@ -85,7 +85,6 @@ async def test_the_books_agree(tmp_path: Path, fault: str, flags: tuple[str, ...
                 os.kill(crew.redis(), signal.SIGKILL)
         report = await swarm.report()
         books = report["books"]
-        print(fault, flags, json.dumps(books), report["deliveries"], report["pushes"])
         assert books["balanced"], books
         assert report["deliveries"]["lost"] == 0
         nursery.cancel_scope.cancel()
