@@ -68,13 +68,13 @@ class Load:
     def __init__(self, *urls: str, tokens: Sequence[str] = TOKENS) -> None:
         #: where devices and providers go, in turn
         self.urls = list(urls)
-        self._tokens = tokens
+        self.tokens = tokens
         self.account = Account()
         self._pushing = trio.CancelScope()
 
     async def run(self) -> None:
         async with trio.open_nursery() as nursery:
-            for n, token in enumerate(self._tokens):
+            for n, token in enumerate(self.tokens):
                 listen = self._stay if n % 2 else self._come_and_go
                 nursery.start_soon(again_and_again, listen, token)
             with self._pushing:
@@ -127,7 +127,7 @@ class Load:
         body = json.dumps({"n": number}).encode()
         status = 0
         try:
-            status = (await peer.push(random.choice(self._tokens), body, **headers)).status
+            status = (await peer.push(random.choice(self.tokens), body, **headers)).status
         finally:
             self.account.unanswered[url] += status == 0
         assert status in (200, 503), status
