@@ -28,7 +28,11 @@ TOKENS = [f"d{n:03x}" for n in range(12)]
 CALM_S = 0.5
 #: seconds after which the two books must agree: leases have lapsed, and all was tried again
 SETTLED_S = 90
+#: seconds after which a test hangs: more than all that it waits for on a busy machine
+TEST_S = 400
 PROVIDERS = 4
+#: pushes that a server has in hand, at most, when it is killed: those of a quarter of a second
+IN_HAND = 50
 #: time between two pushes of a provider, and between two attempts of whoever was refused
 PACE_S = 0.02
 #: what a test and an end of its connection raise when the other end is gone
@@ -144,6 +148,16 @@ async def again_and_again(work: Callable[..., Awaitable[None]], *args: object) -
         with suppress(*GONE):
             await work(*args)
         await trio.sleep(PACE_S)
+
+
+async def hold(
+    server: Crew, token: str, *, task_status: trio.TaskStatus[Peer] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """A device that stays until cancelled."""
+    async with Peer.connected(server.url) as peer:
+        await peer.listen(token)
+        task_status.started(peer)
+        await trio.sleep_forever()
 
 
 # -- both books

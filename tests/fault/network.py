@@ -20,6 +20,8 @@ class Proxy:
         self._socket = str(redis.socket)
         self._passes = trio.Event()
         self._passes.set()
+        #: by which everything is late, either way
+        self.delay_s = 0.0
         self.url = ""
 
     def cut(self) -> None:
@@ -48,6 +50,7 @@ class Proxy:
     async def _pump(self, source: trio.SocketStream, sink: trio.SocketStream) -> None:
         with suppress(OSError, trio.BrokenResourceError, trio.ClosedResourceError):
             async for data in source:
+                await trio.sleep(self.delay_s)
                 await self._passes.wait()
                 await sink.send_all(data)
             await sink.send_eof()

@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 import trio
 
-from tests.fault.load import CALM_S, agree, loaded
+from tests.fault.load import CALM_S, TEST_S, agree, loaded
 from tests.fault.process import serve
 from tests.serving import Peer
 from tests.workers.running import Crew, connected, crew_of, until
+
+pytestmark = pytest.mark.timeout(TEST_S)
 
 #: what a connection and the API may have open for a moment when it is looked
 SPARE = 4
@@ -48,7 +50,7 @@ async def test_other_workers_take_over_from_one_that_can_open_no_more_files() ->
                 assert devices[other["pid"]] > len(CROWD) - SPARE - len(load.tokens)
                 await trio.sleep(CALM_S)
         await trio.sleep(CALM_S)
-        assert (await agree(load, crew, doubles=0))["ended"]["lost"] == 0
+        assert (await agree(load, crew))["ended"]["lost"] == 0
 
 
 @pytest.mark.needs("redis-server")
@@ -63,7 +65,7 @@ async def test_a_worker_that_is_full_leaves_the_rest_to_the_others() -> None:
             await trio.sleep(CALM_S)
             nodes = await crew.nodes()
             assert max(node["devices"] for node in nodes) <= room / 2
-        await agree(load, crew, doubles=0)
+        await agree(load, crew)
 
 
 @asynccontextmanager
@@ -90,6 +92,6 @@ async def test_a_disk_that_is_full_for_a_while(tmp_path: Path) -> None:
                 await trio.sleep(2 * CALM_S)
             await until(lambda: is_ready(server, 200))
         await trio.sleep(2 * CALM_S)
-        books = await agree(load, server, doubles=0)
+        books = await agree(load, server)
         assert load.account.refused > 0
         assert books["refused"]["ServiceUnavailable"] > 0

@@ -10,14 +10,14 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 
-from tests.fault.load import CALM_S, agree, loaded, nodes
+from tests.fault.load import CALM_S, TEST_S, agree, hold, loaded, nodes
 from tests.fault.network import Proxy, proxy
 from tests.redis import redis_server
 from tests.serving import Peer
 from tests.workers.running import Crew, until
 from trio_push.engine.client import ANSWER_TIMEOUT_S
 
-pytestmark = pytest.mark.needs("redis-server")
+pytestmark = [pytest.mark.needs("redis-server"), pytest.mark.timeout(TEST_S)]
 
 ROUNDS = 12
 HOUR = {"apns_expiration": str(int(time.time()) + 3600)}
@@ -68,20 +68,12 @@ async def test_the_newest_wins_again_and_again() -> None:
         older: Peer | None = None
         async with trio.open_nursery() as nursery:
             for n in range(ROUNDS):
-                newest = await nursery.start(hold, (first, second)[n % 2])
+                newest = await nursery.start(hold, (first, second)[n % 2], "aa")
                 if older is not None:
                     assert await older.events(may_be_reset=True) == []
                 await is_the_only_one(newest, 10 * n, first, second)
                 older = newest
             nursery.cancel_scope.cancel()
-
-
-async def hold(server: Crew, *, task_status: trio.TaskStatus[Peer]) -> None:
-    """A device that stays until cancelled."""
-    async with Peer.connected(server.url) as peer:
-        await peer.listen("aa")
-        task_status.started(peer)
-        await trio.sleep_forever()
 
 
 async def test_rivals_lose_nothing_and_get_nothing_twice() -> None:
@@ -91,7 +83,7 @@ async def test_rivals_lose_nothing_and_get_nothing_twice() -> None:
         loaded(first, second, tokens=tokens) as load,
     ):
         await trio.sleep(6 * CALM_S)
-        await agree(load, first, second, doubles=0)
+        await agree(load, first, second)
 
 
 async def test_rivals_while_one_node_is_cut_off() -> None:
@@ -114,8 +106,8 @@ async def test_the_newest_wins_when_the_way_is_mended(newest_is_cut_off: bool) -
         way.cut()
         await second.logged("redis_failed")
         servers = (first, second) if newest_is_cut_off else (second, first)
-        older = await nursery.start(hold, servers[0])
-        newest = await nursery.start(hold, servers[1])
+        older = await nursery.start(hold, servers[0], "aa")
+        newest = await nursery.start(hold, servers[1], "aa")
         assert await connections(first, second) == 2
         way.mend()
         await second.logged("redis_recovered")
@@ -132,7 +124,7 @@ async def test_a_claim_that_comes_late_does_no_harm() -> None:
             await peer.listen("aa")
         await second.logged("redis_failed")
         await trio.sleep(ANSWER_TIMEOUT_S)  # by now it has been given up
-        device = await nursery.start(hold, first)
+        device = await nursery.start(hold, first, "aa")
         way.mend()
         await second.logged("redis_recovered")
         await is_the_only_one(device, 0, first, second)

@@ -9,11 +9,11 @@ import signal
 import pytest
 import trio
 
-from tests.fault.load import CALM_S, PROVIDERS, agree, loaded
+from tests.fault.load import CALM_S, IN_HAND, TEST_S, agree, loaded
 from tests.workers.running import crew_of
 from trio_push.engine.members import LEASE_S
 
-pytestmark = pytest.mark.needs("redis-server")
+pytestmark = [pytest.mark.needs("redis-server"), pytest.mark.timeout(TEST_S)]
 
 KILLS = 2
 #: what a worker that stands still does not take is stored, as far as there is room
@@ -28,7 +28,7 @@ async def test_nothing_is_lost_when_workers_are_killed() -> None:
             await crew.logged_n("worker_ready", 4 + n)
         await trio.sleep(CALM_S)
         # A kill may fall between writing and counting, for whatever is in hand at that moment.
-        in_hand = KILLS * PROVIDERS
+        in_hand = KILLS * IN_HAND
         await agree(load, crew, in_hand=in_hand, doubles=in_hand)
 
 
@@ -38,7 +38,7 @@ async def test_nothing_is_lost_when_workers_are_replaced() -> None:
         crew.process.send_signal(signal.SIGHUP)
         await crew.logged_n("worker_ended", 2)
         await trio.sleep(CALM_S)
-        books = await agree(load, crew, doubles=0)
+        books = await agree(load, crew)
         assert books["ended"]["lost"] == 0
 
 
