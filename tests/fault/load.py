@@ -28,8 +28,6 @@ TOKENS = [f"d{n:03x}" for n in range(12)]
 CALM_S = 0.5
 #: seconds after which the two books must agree: leases have lapsed, and all was tried again
 SETTLED_S = 90
-#: seconds after which a test hangs: more than all that it waits for on a busy machine
-TEST_S = 400
 PROVIDERS = 4
 #: pushes that a server has in hand, at most, when it is killed: those of a quarter of a second
 IN_HAND = 50

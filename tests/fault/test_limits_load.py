@@ -10,12 +10,10 @@ from pathlib import Path
 import pytest
 import trio
 
-from tests.fault.load import CALM_S, TEST_S, agree, loaded
+from tests.fault.load import CALM_S, agree, loaded
 from tests.fault.process import serve
 from tests.serving import Peer
 from tests.workers.running import Crew, connected, crew_of, until
-
-pytestmark = pytest.mark.timeout(TEST_S)
 
 #: what a connection and the API may have open for a moment when it is looked
 SPARE = 4

@@ -13,7 +13,7 @@ import pytest
 import trio
 import trustme
 
-from tests.fault.load import CALM_S, IN_HAND, TEST_S, agree, hold, loaded, nodes
+from tests.fault.load import CALM_S, IN_HAND, agree, hold, loaded, nodes
 from tests.fault.network import proxy
 from tests.redis import RedisServer, free_ports, redis_cluster, redis_server
 from tests.serving import Peer
@@ -23,7 +23,7 @@ from trio_push.engine.members import LEASE_S
 from trio_push.engine.url import RedisUrl
 from trio_push.errors import Unreachable
 
-pytestmark = [pytest.mark.needs("redis-server"), pytest.mark.timeout(TEST_S)]
+pytestmark = pytest.mark.needs("redis-server")
 
 
 async def test_redis_is_killed_and_started_again() -> None:

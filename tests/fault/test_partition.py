@@ -9,12 +9,12 @@ from typing import Protocol
 import pytest
 import trio
 
-from tests.fault.load import CALM_S, TEST_S, agree, loaded, nodes
+from tests.fault.load import CALM_S, agree, loaded, nodes
 from tests.fault.network import island, proxy
 from tests.redis import redis_server
 from trio_push.engine.members import LEASE_S
 
-pytestmark = [pytest.mark.needs("redis-server"), pytest.mark.timeout(TEST_S)]
+pytestmark = pytest.mark.needs("redis-server")
 
 #: the way is cut for a moment, or for so long that the node is taken for dead
 SHORT_S, LONG_S = 3.0, LEASE_S + 3

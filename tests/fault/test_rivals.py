@@ -10,14 +10,14 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 
-from tests.fault.load import CALM_S, TEST_S, agree, hold, loaded, nodes
+from tests.fault.load import CALM_S, agree, hold, loaded, nodes
 from tests.fault.network import Proxy, proxy
 from tests.redis import redis_server
 from tests.serving import Peer
 from tests.workers.running import Crew, until
 from trio_push.engine.client import ANSWER_TIMEOUT_S
 
-pytestmark = [pytest.mark.needs("redis-server"), pytest.mark.timeout(TEST_S)]
+pytestmark = pytest.mark.needs("redis-server")
 
 ROUNDS = 12
 HOUR = {"apns_expiration": str(int(time.time()) + 3600)}

@@ -9,11 +9,11 @@ import signal
 import pytest
 import trio
 
-from tests.fault.load import CALM_S, IN_HAND, TEST_S, agree, loaded
+from tests.fault.load import CALM_S, IN_HAND, agree, loaded
 from tests.workers.running import crew_of
 from trio_push.engine.members import LEASE_S
 
-pytestmark = [pytest.mark.needs("redis-server"), pytest.mark.timeout(TEST_S)]
+pytestmark = pytest.mark.needs("redis-server")
 
 KILLS = 2
 #: what a worker that stands still does not take is stored, as far as there is room

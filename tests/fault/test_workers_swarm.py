@@ -13,12 +13,11 @@ from typing import Any
 import pytest
 import trio
 
-from tests.fault.load import TEST_S
 from tests.fault.process import ROOT
 from tests.workers.running import Crew, crew_of
 from trio_push.engine.members import LEASE_S
 
-pytestmark = [pytest.mark.needs("redis-server"), pytest.mark.timeout(TEST_S)]
+pytestmark = pytest.mark.needs("redis-server")
 
 #: what a swarm sends, and by what its devices hear of it
 STORED = ("--via", "apns")
