@@ -19,7 +19,7 @@ from trio_push.engine.client import ANSWER_TIMEOUT_S
 
 pytestmark = pytest.mark.needs("redis-server")
 
-ROUNDS = 12
+ROUNDS = 6
 HOUR = {"apns_expiration": str(int(time.time()) + 3600)}
 
 

@@ -66,8 +66,11 @@ async def start_swarm(
     return Swarm(process, path)
 
 
-@pytest.mark.parametrize("flags", [STORED, ACKNOWLEDGED], ids=["stored", "acknowledged"])
-@pytest.mark.parametrize("fault", ["kill", "stop", "redis"])
+@pytest.mark.parametrize(
+    ("fault", "flags"),
+    [("kill", STORED), ("kill", ACKNOWLEDGED), ("stop", ACKNOWLEDGED), ("redis", STORED)],
+    ids=["kill-stored", "kill-acknowledged", "stop-acknowledged", "redis-stored"],
+)
 async def test_the_books_agree(tmp_path: Path, fault: str, flags: tuple[str, ...]) -> None:
     async with crew_of(3) as crew, trio.open_nursery() as nursery:
         swarm = await start_swarm(
