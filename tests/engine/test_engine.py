@@ -9,6 +9,7 @@ import trio
 
 from tests.engine.nodes import Nodes, OneNode, until
 from tests.fakes import T0, push
+from trio_push.errors import StoreFailed
 from trio_push.push import State
 from trio_push.wire.cursor import Cursor
 
@@ -224,6 +225,28 @@ async def test_what_a_node_that_was_taken_for_dead_held_is_known_to_have_ended_t
     await until(lambda: b.node.ledger.repeated == 2)
     await until(lambda: nodes.in_transit == 0)
     assert await nodes.rows("aa") == 0
+
+
+async def test_a_claim_that_is_done_late_does_no_harm(
+    nodes: Nodes, a, b, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It had no answer, the device went to the other node, and then Redis did it."""
+    claim = nodes.shared.claim
+
+    async def unanswered(node: str, *args: Any, **more: Any) -> Any:
+        if node == b.name:
+            raise StoreFailed("no answer")
+        return await claim(node, *args, **more)
+
+    monkeypatch.setattr(nodes.shared, "claim", unanswered)
+    b.disconnect(await b.connect())
+    monkeypatch.setattr(nodes.shared, "claim", claim)
+    device = await a.connect()
+    await claim(b.name, ["aa"], void=(), renew=False, now=nodes.clock.wall())
+    assert await b.submit(push(b"1")) == [State.STORED]
+    await until(lambda: device.events == [b"1"])
+    assert await b.submit(push(b"2")) == [State.QUEUED]
+    await until(lambda: device.events == [b"1", b"2"])
 
 
 async def test_a_node_that_ends_leaves_nothing_to_be_done_again(
