@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import trio
 
-from tests.engine.nodes import Nodes, until
+from tests.engine.nodes import Nodes, OneNode, until
 from tests.fakes import T0, push
+from trio_push.errors import StoreFailed
 from trio_push.push import State
 from trio_push.wire.cursor import Cursor
 
@@ -170,6 +173,98 @@ async def test_a_node_that_stops_leaves_everything(nodes: Nodes, a, b) -> None:
     await b.stop()
     assert (await a.connect()).events == [b"1"]
     b.check()
+
+
+@pytest.fixture
+def is_back(nodes: Nodes, b: OneNode, monkeypatch: pytest.MonkeyPatch) -> trio.Event:
+    """Until it is set, what b did is not written down, and b does not renew its lease."""
+    event = trio.Event()
+
+    def hold_up(name: str) -> None:
+        call = getattr(nodes.shared, name)
+
+        async def late(node: str, *args: Any, **more: Any) -> Any:
+            if node == b.name:
+                await event.wait()
+            return await call(node, *args, **more)
+
+        monkeypatch.setattr(nodes.shared, name, late)
+
+    for name in ("beat", "done", "write"):
+        hold_up(name)
+    return event
+
+
+async def is_taken_for_dead(nodes: Nodes, a: OneNode, b: OneNode) -> None:
+    await nodes.shared.leave(b.name)
+    await until(lambda: b.name in a.engine.members.void)
+
+
+async def test_what_came_to_a_node_that_was_taken_for_dead_is_known_to_have_ended_twice(
+    nodes: Nodes, a, b, is_back: trio.Event
+) -> None:
+    device = await b.connect()
+    assert await a.submit(push(b"1"), push(b"2", ttl_s=0)) == [State.QUEUED] * 2
+    await until(lambda: device.events == [b"1", b"2"])
+    await is_taken_for_dead(nodes, a, b)
+    await until(lambda: a.count(State.DROPPED_NODE_DIED) == 1)
+    is_back.set()
+    await until(lambda: b.node.ledger.repeated == 2)
+    await until(lambda: device.events == [b"1", b"2", b"1"])
+    await until(lambda: nodes.in_transit == 0)
+
+
+async def test_what_a_node_that_was_taken_for_dead_held_is_known_to_have_ended_twice(
+    nodes: Nodes, a, b, is_back: trio.Event
+) -> None:
+    assert await a.submit(push(b"1"), push(b"2")) == [State.STORED] * 2
+    assert (await b.connect()).events == [b"1", b"2"]
+    await is_taken_for_dead(nodes, a, b)
+    assert (await a.connect()).events == [b"1", b"2"]
+    is_back.set()
+    await until(lambda: b.node.ledger.repeated == 2)
+    await until(lambda: nodes.in_transit == 0)
+    assert await nodes.rows("aa") == 0
+
+
+async def test_a_claim_that_is_done_late_does_no_harm(
+    nodes: Nodes, a, b, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It had no answer, the device went to the other node, and then Redis did it."""
+    claim = nodes.shared.claim
+
+    async def unanswered(node: str, *args: Any, **more: Any) -> Any:
+        if node == b.name:
+            raise StoreFailed("no answer")
+        return await claim(node, *args, **more)
+
+    monkeypatch.setattr(nodes.shared, "claim", unanswered)
+    b.disconnect(await b.connect())
+    monkeypatch.setattr(nodes.shared, "claim", claim)
+    device = await a.connect()
+    await claim(b.name, ["aa"], void=(), renew=False, now=nodes.clock.wall())
+    assert await b.submit(push(b"1")) == [State.STORED]
+    await until(lambda: device.events == [b"1"])
+    assert await b.submit(push(b"2")) == [State.QUEUED]
+    await until(lambda: device.events == [b"1", b"2"])
+
+
+async def test_a_node_that_ends_leaves_nothing_to_be_done_again(
+    nodes: Nodes, a, b, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = nodes.shared.done
+
+    async def slow(*args: Any, **more: Any) -> Any:
+        await trio.sleep(0.2)
+        return await done(*args, **more)
+
+    monkeypatch.setattr(nodes.shared, "done", slow)
+    device = await b.connect()
+    assert await a.submit(push(b"1")) == [State.QUEUED]
+    await until(lambda: device.events == [b"1"])
+    await b.stop()
+    assert nodes.in_transit == 0
+    assert await nodes.shared.receive(b.name, "", wait=False) == []
 
 
 async def test_a_node_that_was_taken_for_dead_comes_back(nodes: Nodes, a, b) -> None:

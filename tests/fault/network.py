@@ -20,6 +20,8 @@ class Proxy:
         self._socket = str(redis.socket)
         self._passes = trio.Event()
         self._passes.set()
+        #: by which everything is late, either way
+        self.delay_s = 0.0
         self.url = ""
 
     def cut(self) -> None:
@@ -48,6 +50,7 @@ class Proxy:
     async def _pump(self, source: trio.SocketStream, sink: trio.SocketStream) -> None:
         with suppress(OSError, trio.BrokenResourceError, trio.ClosedResourceError):
             async for data in source:
+                await trio.sleep(self.delay_s)
                 await self._passes.wait()
                 await sink.send_all(data)
             await sink.send_eof()
@@ -67,7 +70,9 @@ class Island:
 
     def __init__(self) -> None:
         self._name = f"tr{os.getpid()}"
-        self.hosts = ("10.213.78.2", "10.213.78.6")
+        # Others may run these tests at the same time on this machine.
+        self._net = f"10.214.{os.getpid() % 256}"
+        self.hosts = (f"{self._net}.2", f"{self._net}.6")
 
     @property
     def enter(self) -> tuple[str, ...]:
@@ -76,7 +81,7 @@ class Island:
 
     def make(self) -> None:
         ip(f"netns add {self._name}")
-        for n, ours in enumerate(("10.213.78.1", "10.213.78.5")):
+        for n, ours in enumerate((f"{self._net}.1", f"{self._net}.5")):
             here, there = f"{self._name}h{n}", f"{self._name}t{n}"
             ip(f"link add {here} type veth peer name {there} netns {self._name}")
             ip(f"addr add {ours}/30 dev {here}")

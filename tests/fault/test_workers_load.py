@@ -9,7 +9,7 @@ import signal
 import pytest
 import trio
 
-from tests.fault.load import CALM_S, PROVIDERS, agree, loaded
+from tests.fault.load import CALM_S, IN_HAND, agree, loaded
 from tests.workers.running import crew_of
 from trio_push.engine.members import LEASE_S
 
@@ -28,8 +28,8 @@ async def test_nothing_is_lost_when_workers_are_killed() -> None:
             await crew.logged_n("worker_ready", 4 + n)
         await trio.sleep(CALM_S)
         # A kill may fall between writing and counting, for whatever is in hand at that moment.
-        in_hand = KILLS * PROVIDERS
-        print(await agree(load, crew, in_hand=in_hand, doubles=in_hand), load.account.doubles)
+        in_hand = KILLS * IN_HAND
+        await agree(load, crew, in_hand=in_hand, doubles=in_hand)
 
 
 async def test_nothing_is_lost_when_workers_are_replaced() -> None:
@@ -38,8 +38,7 @@ async def test_nothing_is_lost_when_workers_are_replaced() -> None:
         crew.process.send_signal(signal.SIGHUP)
         await crew.logged_n("worker_ended", 2)
         await trio.sleep(CALM_S)
-        books = await agree(load, crew, doubles=100)
-        print(books, load.account.doubles)
+        books = await agree(load, crew)
         assert books["ended"]["lost"] == 0
 
 
@@ -53,4 +52,4 @@ async def test_nothing_is_lost_when_a_worker_stands_still_past_its_lease() -> No
         finally:
             os.kill(stopped["pid"], signal.SIGCONT)
         await trio.sleep(CALM_S)
-        print(await agree(load, crew), load.account.doubles)
+        await agree(load, crew)

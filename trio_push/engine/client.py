@@ -91,7 +91,7 @@ class Link:
         """A command has failed; returns what is to be raised."""
         if self.is_cluster:
             self._is_broken.set()
-        return StoreFailed(f"Redis: {why or type(why).__name__}")
+        return StoreFailed(f"Redis: {_reason(why)}")
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Hold a client open, until cancelled. Raises what `open_redis` does the first time."""
@@ -160,7 +160,17 @@ async def _check(client: Client, url: RedisUrl) -> ConfigError | Unreachable | N
 
 
 def _unreachable(url: RedisUrl, why: BaseException) -> Unreachable:
-    return Unreachable(f"Redis at {url} does not answer: {why or type(why).__name__}")
+    return Unreachable(f"Redis at {url} does not answer: {_reason(why)}")
+
+
+def _reason(why: BaseException) -> str:
+    """In words; that it is not trusted is not in the client's own words."""
+    cause: BaseException | None = why
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return f"its certificate is not trusted: {cause.verify_message} (see ?ca=FILE)"
+        cause = cause.__cause__ or cause.__context__
+    return str(why) or type(why).__name__
 
 
 def _client(url: RedisUrl) -> Client:
