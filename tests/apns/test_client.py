@@ -754,6 +754,26 @@ class TestCancel:
             await client.requests.send(second)
             assert (await client.results.receive()).is_accepted
 
+    async def test_every_other_of_hundreds(self, autojump_clock: MockClock, host: FakeHost) -> None:
+        """Each has its result and leaves its stream to another; the rest is not disturbed."""
+        host.max_streams = 400
+        held: list[Push] = []
+        host.answer = held.append
+        wanted = requests(400)
+        async with opened(host) as client, trio.open_nursery() as nursery:
+            nursery.start_soon(feed, client, wanted)
+            await wait_all_tasks_blocked()
+            assert all(client.cancel(request) for request in wanted[::2])
+            assert client.statistics().in_flight == 200
+            await wait_all_tasks_blocked()
+            for each in held[1::2]:
+                each.accept()
+            results = {result.request: result async for result in client.results}
+        assert {results[each].reason for each in wanted[::2]} == {"cancelled"}
+        assert all(results[each].is_accepted for each in wanted[1::2])
+        kinds = Counter(type(event) for event in host.connections[0].events)
+        assert kinds[h2.events.StreamReset] == 200
+
     async def test_an_answer_that_crosses(self, autojump_clock: MockClock, host: FakeHost) -> None:
         held: list[Push] = []
         host.answer = held.append

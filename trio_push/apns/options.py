@@ -18,7 +18,8 @@ class Options:
     """How to speak with the host, and how hard to try."""
 
     http: Http = "h2"
-    #: TLS, with the push certificate if there is one; None: the usual authorities, and none
+    #: TLS, with the push certificate if there is one; None: the usual authorities, and none. Of
+    #: one client only, which sets what it offers by ALPN
     context: ssl.SSLContext | None = None
     #: what each push shows for who sends it
     authorization: Authorization | None = None
@@ -48,5 +49,8 @@ class Options:
             limit = getattr(self, name)
             if limit is not None and limit <= 0:
                 raise ConfigError(f"{name} is above 0, or None")
+        for name in ("dial_s", "answer_s", "ping_s"):
+            if getattr(self, name) <= 0:
+                raise ConfigError(f"{name} is above 0")
         if self.max_streams < 1:
             raise ConfigError("max_streams is 1 at least")

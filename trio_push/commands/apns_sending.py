@@ -39,45 +39,47 @@ async def push_by_apns(
     left over, it is said which. Raises ConfigError for what `pushes` raises it for, after those
     before it were sent; Unreachable when the host is out of reach; KeyboardInterrupt after Ctrl-C.
     """
-    feed = _Feed(pushes)
-    interrupts = 0
-    async with open_client(url, options) as client:
-
-        async def heed_interrupts() -> None:
-            nonlocal interrupts
-            with trio.open_signal_receiver(signal.SIGINT) as signals:
-                async for _ in signals:
-                    interrupts += 1
-                    if interrupts > 1:
-                        client.give_up("interrupted")
-                    feed.scope.cancel()
-                    nursery.start_soon(give_up_later)
-
-        async def give_up_later() -> None:
-            await trio.sleep(_GRACE_S)
-            client.give_up("interrupted")
-
-        async def show_progress() -> None:
-            while True:
-                show(client.statistics().connections)
-                await trio.sleep(_SHOW_S)
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(heed_interrupts)
-            nursery.start_soon(show_progress)
-            nursery.start_soon(feed.run, client)
-            async for result in client.results:
-                take(apns_answer(result))
-            nursery.cancel_scope.cancel()
+    feed, interrupts = _Feed(pushes), _Interrupts()
+    async with open_client(url, options) as client, trio.open_nursery() as nursery:
+        nursery.start_soon(interrupts.heed, client, feed)
+        nursery.start_soon(_show, client, show)
+        nursery.start_soon(feed.run, client)
+        async for result in client.results:
+            take(apns_answer(result))
+        nursery.cancel_scope.cancel()
     if place and not feed.is_over:
-        why = "interrupted" if interrupts else "given up"
+        why = "interrupted" if interrupts.came else "given up"
         print(f"{why}: what follows {place}:{feed.line} was not sent", file=sys.stderr)
-    if interrupts:
+    if interrupts.came:
         raise KeyboardInterrupt
     if client.failure is not None:
         raise client.failure
     if feed.problem is not None:
         raise feed.problem
+
+
+async def _show(client: Client, show: Callable[[int], None]) -> None:
+    while True:
+        show(client.statistics().connections)
+        await trio.sleep(_SHOW_S)
+
+
+class _Interrupts:
+    """Ctrl-C: the first one ends the feed; its grace, or a second one, ends the rest."""
+
+    def __init__(self) -> None:
+        self.came = False
+
+    async def heed(self, client: Client, feed: _Feed) -> None:
+        """Until cancelled; further ones are too late to change anything."""
+        with trio.open_signal_receiver(signal.SIGINT) as signals:
+            await anext(signals)
+            self.came = True
+            feed.scope.cancel()
+            with trio.move_on_after(_GRACE_S):
+                await anext(signals)
+            client.give_up("interrupted")
+            await trio.sleep_forever()
 
 
 class _Feed:

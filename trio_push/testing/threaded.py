@@ -110,15 +110,12 @@ class ThreadedPushServer:
 @contextmanager
 def push_server_in_thread(**settings: Any) -> Iterator[ThreadedPushServer]:
     """Like `push_server`, in a thread of its own. Raises what starting the server raises."""
-    started: queue.Queue[tuple[ThreadedPushServer, Callable[[], None]] | BaseException]
-    started = queue.Queue()
+    started: queue.Queue[tuple[ThreadedPushServer, trio.Event] | BaseException] = queue.Queue()
 
     async def serve() -> None:
         async with push_server(**settings) as server:
             over = trio.Event()
-            token = trio.lowlevel.current_trio_token()
-            stop = lambda: trio.from_thread.run_sync(over.set, trio_token=token)  # noqa: E731
-            started.put((ThreadedPushServer(server), stop))
+            started.put((ThreadedPushServer(server), over))
             await over.wait()
 
     def run() -> None:
@@ -133,12 +130,12 @@ def push_server_in_thread(**settings: Any) -> Iterator[ThreadedPushServer]:
     begun = started.get(timeout=_PATIENCE_S)
     if isinstance(begun, BaseException):
         raise begun
-    server, stop = begun
+    server, over = begun
     try:
         yield server
     finally:
         with suppress(trio.RunFinishedError):
-            stop()
+            server._call(over.set)
         thread.join(_PATIENCE_S)
         if not started.empty():
             error = started.get()
