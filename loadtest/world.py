@@ -27,6 +27,7 @@ from trio_push.swarm.driver import Driver
 from trio_push.swarm.lanes import lanes_of
 from trio_push.swarm.limits import devices_per_process
 from trio_push.swarm.parts import find_processes, make_crowd, make_driver, share_of_all
+from trio_push.swarm.provider import Provider
 from trio_push.swarm.run import wait_settled
 from trio_push.swarm.server_ledger import ServerLedger, open_ledger
 from trio_push.swarm.settings import SwarmSettings
@@ -71,7 +72,7 @@ class World:
 
     def driver(self, rate: float) -> Driver:
         """For one stretch of targeted pushes, by APNs over HTTP/1.1."""
-        lanes = lanes_of("apns", None, rate)(self._target, None, self.audit)
+        lanes = lanes_of("apns", Provider(), rate)(self._target, None, self.audit)
         return make_driver(self.settings, self._share, self.audit, lanes, rate)
 
     async def broadcast(self) -> int:

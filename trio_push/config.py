@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Protocol
 
 from trio_push import consistency, settings
 from trio_push.address import Address
@@ -39,6 +40,29 @@ def check_api_key(text: str) -> None:
             f"an API key has {MIN_API_KEY_CHARS} or more letters, digits and -._~+/= "
             "(openssl rand -hex 32 makes one)"
         )
+
+
+class ProviderFlags(Protocol):
+    """What commands that push are told of who they are to Apple."""
+
+    @property
+    def key(self) -> str | None: ...
+    @property
+    def key_id(self) -> str | None: ...
+    @property
+    def team_id(self) -> str | None: ...
+    @property
+    def cert(self) -> str | None: ...
+    @property
+    def cert_key(self) -> str | None: ...
+
+
+def check_provider(flags: ProviderFlags) -> None:
+    """Raises ConfigError unless what is there of them belongs together."""
+    if len({flags.key is None, flags.key_id is None, flags.team_id is None}) > 1:
+        raise ConfigError("--key, --key-id and --team-id belong together")
+    if flags.cert_key and not flags.cert:
+        raise ConfigError("--cert-key is the key of --cert: give that too")
 
 
 def _check_api(text: str) -> None:

@@ -27,6 +27,7 @@ class Http2Client:
         self.bodies: dict[int, bytes] = {}
         self.resets: dict[int, int] = {}
         self.ended: set[int] = set()
+        self.pongs: list[bytes] = []
         self.goaway = False
         #: what GOAWAY says
         self.last_words: bytes | None = None
@@ -61,6 +62,8 @@ class Http2Client:
                     self.ended.add(event.stream_id)
                 case h2.events.StreamReset():
                     self.resets[event.stream_id] = event.error_code
+                case h2.events.PingAckReceived():
+                    self.pongs.append(event.ping_data)
                 case h2.events.ConnectionTerminated():
                     self.goaway = True
                     self.last_words = event.additional_data

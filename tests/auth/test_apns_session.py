@@ -86,6 +86,16 @@ def test_a_token_is_renewed_when_it_has_rested(session: ProviderSession) -> None
     assert reason(session, third, T0 + 2 * TOKEN_REST_S) == ""
 
 
+def test_old_tokens_do_not_replace_each_other_any_faster(session: ProviderSession) -> None:
+    """However old they say they are."""
+    first, second, third = (bearer(age_s=30 * MINUTES + n) for n in range(3))
+    assert reason(session, first) == ""
+    assert reason(session, second) == ""
+    assert reason(session, third, T0 + TOKEN_REST_S - 1) == "TooManyProviderTokenUpdates"
+    assert reason(session, second, T0 + TOKEN_REST_S - 1) == ""
+    assert reason(session, third, T0 + TOKEN_REST_S) == ""
+
+
 def test_claims_that_are_signed_again_are_another_token(session: ProviderSession) -> None:
     assert reason(session, bearer()) == ""
     assert reason(session, bearer()) == "TooManyProviderTokenUpdates"

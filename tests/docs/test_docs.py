@@ -116,6 +116,12 @@ def test_the_rules_of_the_strict_profile_are_those_of_the_code() -> None:
         (str(order), str(rule.reason.status), rule.reason.name, rule.trigger, rule.page)
         for order, rule in enumerate(RULES, start=1)
     ]
+    row = r"^\| (\d{3}) \| `(\w+)` \| ([^|]+) \| \[(\w+)\] \|$"
+    listed = re.findall(row, page, re.MULTILINE)
+    assert [(*columns, words.replace("`", ""), its) for *columns, words, its in listed] == [
+        (str(given.reason.status), given.reason.name, given.trigger, given.page)
+        for given in apns_strict_rules.OF_THE_SERVER
+    ]
     for name, apples in apns_strict_rules.PAGES.items():
         assert re.search(
             rf"^\[{name}\]: https://developer\.apple\.com/.+/{apples}$", page, re.MULTILINE

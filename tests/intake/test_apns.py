@@ -6,13 +6,14 @@ import json
 from typing import NamedTuple
 
 import pytest
+from structlog.testing import capture_logs
 from trio.testing import MockClock
 
 from tests.fakes import FakeDevice
 from trio_push.intake.apns import RETRY_AFTER_S
 from trio_push.intake.apns_mdm import MdmProfile
 from trio_push.node import Node
-from trio_push.push import State
+from trio_push.push import Push, State
 
 ID = b"0b2f2b2e-1e1e-4e4e-8e8e-abcdefabcdef"
 GIVEN_ID = [(b"apns-id", ID)]
@@ -55,6 +56,27 @@ async def test_none_is_good(autojump_clock: MockClock, node: Node) -> None:
     answers = await MdmProfile(node).answer([Request(b"/nope"), Request(b"/nope")])
     assert [answer.status for answer in answers] == [404, 404]
     assert node.ledger.refused == {"BadPath": 2}
+
+
+async def test_a_fault_of_ours_ends_one_push(
+    autojump_clock: MockClock, node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(self: MdmProfile, request: Request, now: float) -> Push:
+        if request.body == b"bad luck":
+            raise ZeroDivisionError
+        return original(self, request, now)
+
+    original = MdmProfile.read
+    monkeypatch.setattr(MdmProfile, "read", read)
+    good, bad = Request(b"/3/device/aa"), Request(b"/3/device/aa", b"bad luck")
+    with capture_logs() as logs:
+        answers = await MdmProfile(node).answer([good, bad, good])
+    assert [answer.status for answer in answers] == [200, 500, 200]
+    assert json.loads(answers[1].body) == {"reason": "InternalServerError"}
+    assert [(each["event"], each["error"]) for each in logs] == [
+        ("push_failed", "ZeroDivisionError()")
+    ]
+    assert node.ledger.refused == {"InternalServerError": 1}
 
 
 async def test_shutting_down(autojump_clock: MockClock, node: Node) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,12 +13,14 @@ from tests.auth import provider
 from tests.auth.issuer import base64
 from tests.auth.provider import APP, MDM, TOKEN, bearer, der
 from tests.fakes import T0
+from trio_push.auth.apns_registry import TokenRecord
 from trio_push.clock import Clock
 from trio_push.config import ServeSettings
 from trio_push.intake.apns_strict import RULES, StrictIntake, StrictProfile
 from trio_push.node import Node
 from trio_push.push import NOW_OR_NEVER, Push
 from trio_push.wire.apns import PushRefused
+from trio_push.wire.apns_strict_rules import DEVICE_RULES, OF_THE_SERVER
 from trio_push.wire.reasons import REASONS
 
 ID = b"0B2F2b2e-1e1e-4e4e-8e8e-abcdefabcdef"
@@ -206,14 +209,13 @@ APPLES = {
     500: "InternalServerError",
     503: "ServiceUnavailable Shutdown",
 }
-#: what no request is the cause of
-OF_THE_SERVER = {"IdleTimeout", "InternalServerError", "ServiceUnavailable", "Shutdown"}
 
 
 def test_every_reason_of_apples_is_here_with_its_status() -> None:
     apples = {name: status for status, names in APPLES.items() for name in names.split()}
     assert {name: REASONS[name].status for name in apples} == apples
-    assert {rule.reason.name for rule in RULES} == apples.keys() - OF_THE_SERVER
+    of_the_server = {given.reason.name for given in OF_THE_SERVER}
+    assert {rule.reason.name for rule in RULES} == apples.keys() - of_the_server
 
 
 #: What is mended, one after the other, of a request with which everything is wrong: each time the
@@ -268,6 +270,26 @@ def test_the_first_rule_that_is_broken_is_told(profile: StrictProfile) -> None:
     assert told == [reason for reason, _ in MENDING]
     in_order = [rule.reason.name for rule in RULES]
     assert told == [name for name in in_order if name in told]
+
+
+def test_of_a_device_the_first_rule_that_is_broken_is_told(profile: StrictProfile) -> None:
+    """The same with a device of which everything is wrong, and which was pushed to too often."""
+    registry, directory = profile.authority.registry, profile.node.directory
+    reader = profile.connect(None, is_http2=True)
+    for _ in range(AT_ONCE):
+        reader.read(request(), T0)
+    record = TokenRecord(
+        TOKEN, topics=["com.example.other"], environment="development", expired_at=T0 - 1
+    )
+    directory.unregister(TOKEN, GONE_AT_MS)
+    told = []
+    for mended in ({}, {"environment": None}, {"topics": None}, {}, {"expired_at": None}):
+        if len(told) == 3:
+            directory.register(TOKEN)
+        record = msgspec.structs.replace(record, **mended)
+        registry.put_token(record)
+        told.append(refusal_of(reader, request()).reason)
+    assert told == [rule.reason for rule in DEVICE_RULES]
 
 
 def test_by_certificate_the_order_is_the_same(profile: StrictProfile) -> None:
@@ -341,10 +363,53 @@ def test_the_topic_of_a_certificate_for_one(profile: StrictProfile) -> None:
     assert reader.read(typed, T0).topic == MDM
 
 
-def test_a_long_payload_is_for_voip(profile: StrictProfile) -> None:
-    body = b'{"a":"%b"}' % (b"m" * 5112)
-    asked = request(body=body, apns_topic=f"{APP}.voip", apns_push_type="voip")
+@pytest.mark.parametrize(
+    ("size", "topic", "push_type"),
+    [
+        (4096, APP, "alert"),
+        (4096, f"{APP}.push-type.liveactivity", "liveactivity"),
+        (5120, f"{APP}.voip", "voip"),
+        (5120, f"{APP}.voip", None),
+    ],
+)
+def test_the_longest_payload(
+    profile: StrictProfile, size: int, topic: str, push_type: str | None
+) -> None:
+    body = b'{"a":"%b"}' % (b"m" * (size - 8))
+    assert len(body) == size
+    asked = request(body=body, apns_topic=topic, apns_push_type=push_type)
     assert profile.connect(None, is_http2=True).read(asked, T0).payload == body
+    longer = request(body=body + b" ", apns_topic=topic, apns_push_type=push_type)
+    refused = refusal_of(profile.connect(None, is_http2=True), longer)
+    assert refused.reason.name == "PayloadTooLarge"
+
+
+@pytest.mark.parametrize(
+    ("push_type", "topic", "priorities"),
+    [
+        ("alert", APP, "10 5 1"),
+        ("background", APP, "5 1"),
+        (None, APP, "10 5 1"),
+        ("voip", f"{APP}.voip", "10 5 1"),
+        ("pushtotalk", f"{APP}.voip-ptt", "10 5 1"),
+        ("location", f"{APP}.location-query", "10 5 1"),
+    ],
+)
+def test_priorities_by_push_type(
+    profile: StrictProfile, push_type: str | None, topic: str, priorities: str
+) -> None:
+    reader, taken = profile.connect(None, is_http2=True), priorities.split()
+    for priority in ("10", "5", "1", "0", "7", "-1", "1.0", " 5"):
+        asked = request(apns_push_type=push_type, apns_topic=topic, apns_priority=priority)
+        if priority in taken:
+            assert reader.read(asked, T0).priority == int(priority)
+        else:
+            assert refusal_of(reader, asked).reason.name == "BadPriority"
+
+
+def test_a_background_push_need_not_say_its_priority(profile: StrictProfile) -> None:
+    asked = request(apns_push_type="background")
+    assert profile.connect(None, is_http2=True).read(asked, T0)
 
 
 def test_a_token_that_is_to_expire_has_not(profile: StrictProfile) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable
@@ -11,6 +12,7 @@ from typing import Any, NamedTuple
 
 import h2.errors
 import h2.settings
+import hyperframe.frame
 import msgspec
 import pytest
 import trio
@@ -22,6 +24,7 @@ from tests.serving import Peer, serving, tls, trust
 from trio_push.faults.actions import MaxStreams
 from trio_push.faults.rules import Match, Rule
 from trio_push.server import Server
+from trio_push.wire.apns_strict_rules import OF_THE_SERVER, Given
 from trio_push.wire.http2 import MAX_STREAMS
 
 __all__ = ["tls", "trust"]
@@ -204,6 +207,27 @@ async def test_throttled(credentials: str, good: Push) -> None:
         assert server.node.ledger.accepted == 4
 
 
+async def test_throttled_with_requests_half_sent(credentials: str, good: Push) -> None:
+    """They were begun before the refusal: the excess is refused, what comes of it later harms
+    nothing."""
+    async with (
+        strict_server(credentials, apns_throttle=True) as server,
+        client_of(server) as client,
+    ):
+        assert await push(client, good.head()) == 200
+        await until(client, lambda: limit_of(client) == MAX_STREAMS)
+        begun = [await client.request(good.head(), end=False) for _ in range(3)]
+        assert await push(client, good.head(apns_priority="7")) == 400
+        await until(client, lambda: len(client.resets) == 3)
+        assert client.resets == dict.fromkeys(begun, REFUSED)
+        # it was on the way
+        late = hyperframe.frame.DataFrame(begun[0], b"{}", flags=["END_STREAM"]).serialize()
+        await client.stream.send_all(late)
+        assert await push(client, good.head()) == 200
+        await until(client, lambda: limit_of(client) == MAX_STREAMS)
+        assert server.node.ledger.accepted == 2
+
+
 async def test_over_http1_everything_is_answered(credentials: str, good: Push) -> None:
     fields = {"authorization": good.authorization, "apns_topic": APP}
     async with (
@@ -232,12 +256,32 @@ async def test_pipelined_requests_behind_a_refusal_are_answered(
         assert [(await peer.response()).status for _ in range(4)] == [200, 400, 400, 200]
 
 
-async def test_ping_and_priority(credentials: str, good: Push) -> None:
+async def test_ping_is_answered(credentials: str, good: Push) -> None:
     async with strict_server(credentials) as server, client_of(server) as client:
-        client.h2.prioritize(1, weight=7)
         client.h2.ping(b"12345678")
+        await client.flush()
+        await until(client, lambda: bool(client.pongs))
+        assert client.pongs == [b"12345678"]
         assert await push(client, good.head()) == 200
+
+
+@pytest.mark.parametrize("stream_id", ["idle", "open", "answered"])
+async def test_priority_frames_are_ignored(credentials: str, good: Push, stream_id: str) -> None:
+    """Those that make no sense, too: one that leans on itself."""
+    async with strict_server(credentials) as server, client_of(server) as client:
+        answered = await begin(client, good.head())
+        assert await client.status(answered) == 200
+        await until(client, lambda: limit_of(client) == MAX_STREAMS)
+        opened = await client.request(good.head(), end=False)
+        on = {"idle": opened + 100, "open": opened, "answered": answered}[stream_id]
+        for leans_on in (0, 1, on):
+            frame = hyperframe.frame.PriorityFrame(on, leans_on, 7, True)
+            await client.stream.send_all(frame.serialize())
+        client.h2.send_data(opened, b"{}", end_stream=True)
+        await client.flush()
+        assert await client.status(opened) == 200
         assert not client.goaway
+        assert not client.resets
 
 
 async def test_the_last_stream_is_the_last_that_was_processed(credentials: str, good: Push) -> None:
@@ -250,6 +294,36 @@ async def test_the_last_stream_is_the_last_that_was_processed(credentials: str, 
         await until(client, lambda: client.goaway)
         assert client.last_words == b'{"reason":"IdleTimeout"}'
         assert client.last_stream_id == last
+
+
+@pytest.mark.parametrize("given", OF_THE_SERVER, ids=lambda given: given.reason.name)
+async def test_what_the_server_says_by_itself(
+    credentials: str, good: Push, given: Given, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each row of the table: by GOAWAY, by a refusal, or by both."""
+    name, status = given.reason.name, given.reason.status
+    idle_s = 0.3 if name == "IdleTimeout" else 60
+    async with (
+        strict_server(credentials, idle_timeout_s=idle_s) as server,
+        client_of(server) as client,
+    ):
+        assert await push(client, good.head()) == 200
+        if name == "InternalServerError":
+            monkeypatch.setattr(server.node.router, "check_room", None)
+        elif name == "ServiceUnavailable":
+            server.node.router._store_total = 0
+        elif name == "Shutdown":
+            server.node.push_channel.close()
+        if name != "IdleTimeout":
+            stream_id = await begin(client, good.head())
+            assert await client.status(stream_id) == status
+            assert json.loads(client.bodies[stream_id]) == {"reason": name}
+        if name == "Shutdown":
+            server._front.dismiss_visitors()
+        if "GOAWAY" in given.trigger:
+            await until(client, lambda: client.goaway)
+            assert client.last_words == b'{"reason":"%b"}' % name.encode()
+            assert client.last_stream_id == client.h2.highest_outbound_stream_id
 
 
 async def test_in_the_development_environment_answers_have_a_unique_id(

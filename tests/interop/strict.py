@@ -6,7 +6,7 @@ device tokens.
 
 from __future__ import annotations
 
-import time
+import secrets
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,13 +36,12 @@ OTHER_APPS_TOKEN = "a1" * 32
 SANDBOX_TOKEN = "a2" * 32
 EXPIRED_TOKEN = "a3" * 32
 EXPIRED_AT = 1_700_000_000
-#: pushes to one device token of which the last is refused, however slowly they come
-TOO_MANY = 11
-_RATE = 0.01
+#: pushes to one device token in a second: the second one is refused, if it comes within 100 s
+TOKEN_RATE = 0.01
 
 
 class Provider(NamedTuple):
-    """What a client is set up with to prove who it is: a key, or a certificate."""
+    """What a client is set up with to prove who it is: a key, or a certificate, or nothing."""
 
     key_id: str = ""
     team_id: str = ""
@@ -50,6 +49,8 @@ class Provider(NamedTuple):
     key: Path = Path()
     #: file of certificate and key; None: it is by token
     certificate: Path | None = None
+    #: how far the client's clock is behind, in seconds
+    behind_s: float = 0.0
 
 
 class Strict(NamedTuple):
@@ -65,44 +66,55 @@ class Strict(NamedTuple):
 
 
 class Ask(NamedTuple):
-    """A push that is refused, and why. Fields are those of Apple's headers, without `apns-`."""
+    """A push, and the reason for which it is refused; "": it is not.
 
-    reason: str
+    Fields are those of Apple's headers, without `apns-`; None leaves one out. A client that can,
+    takes `method` from them, and gives the one named by `twice` twice.
+    """
+
+    reason: str = ""
+    #: None: one of its own for each time that it is pushed
     token: str | None = None
-    payload: dict[str, Any] = PAYLOAD
+    payload: Any = PAYLOAD
     fields: Mapping[str, Any] = MappingProxyType({})
 
-    def __str__(self) -> str:
-        return "-".join([self.reason, *(f"{k}={str(v)[:12]}" for k, v in self.fields.items())])
+    def made(self) -> Ask:
+        """With a device token."""
+        return self if self.token is not None else self._replace(token=secrets.token_hex(32))
 
 
-#: refusals that every client can be brought to cause, by token and by certificate
-ASKED = [
+#: one push for each reason that lies in a push itself, or several
+ASKS = [
+    Ask("BadPath", token="ab/cd"),
+    Ask("MethodNotAllowed", fields={"method": "PUT"}),
+    Ask("DuplicateHeaders", fields={"twice": "apns-topic"}),
+    Ask("BadMessageId", fields={"id": "5c2b6c288ea34ffeaaaa0123456789ab"}),
+    Ask("MissingTopic", fields={"topic": None}),
+    Ask("BadTopic", fields={"topic": "com_example.voip"}),
+    Ask("InvalidPushType", fields={"push_type": "complication"}),
+    Ask("TopicDisallowed", fields={"topic": "com.example.other.voip"}),
+    Ask("BadExpirationDate", fields={"expiration": 10**30}),
+    Ask("BadPriority", fields={"topic": APP, "push_type": "background", "priority": 10}),
+    Ask("BadCollapseId", fields={"collapse_id": "k" * 65}),
+    Ask("MissingDeviceToken", token=""),
     Ask("BadDeviceToken", token="xyz"),
     Ask("BadDeviceToken", token=SANDBOX_TOKEN),
+    Ask("PayloadTooLarge", payload={"aps": "m" * 5120}),
+    Ask("PayloadEmpty", payload=[]),
     Ask("DeviceTokenNotForTopic", token=OTHER_APPS_TOKEN),
     Ask("ExpiredToken", token=EXPIRED_TOKEN),
-    Ask("MissingDeviceToken", token=""),
-    Ask("BadTopic", fields={"topic": "com_example.voip"}),
-    Ask("TopicDisallowed", fields={"topic": "com.example.other.voip"}),
-    Ask("InvalidPushType", fields={"push_type": "complication"}),
-    Ask("BadCollapseId", fields={"collapse_id": "k" * 65}),
-    Ask("PayloadTooLarge", payload={"aps": "m" * 5120}),
 ]
-#: those that depend on the push type or that a client may not be able to write
-BACKGROUND = Ask("BadPriority", fields={"topic": APP, "push_type": "background", "priority": 10})
-MISSING_TOPIC = Ask("MissingTopic", fields={"topic": None})
-BAD_ID = Ask("BadMessageId", fields={"id": "5c2b6c288ea34ffeaaaa0123456789ab"})
-BAD_EXPIRATION = Ask("BadExpirationDate", fields={"expiration": "tomorrow"})
+#: by certificate alone
+LOCATION = Ask("Forbidden", fields={"topic": f"{APP}.location-query", "push_type": None})
 
 #: provider → why it is refused whatever it asks
 BAD_PROVIDERS = {
+    "nobody": "MissingProviderToken",
     "of another key": "InvalidProviderToken",
     "of another team": "InvalidProviderToken",
+    "an hour behind": "ExpiredProviderToken",
     "for development": "BadEnvironmentKeyIdInToken",
     "scoped": "TopicDisallowed",
-}
-BAD_CERTIFICATES = {
     "no push certificate": "BadCertificate",
     "certificate for development": "BadCertificateEnvironment",
 }
@@ -163,6 +175,8 @@ def providers(strict_files: tuple[CredentialSet, Path]) -> dict[str, Provider]:
         "scoped": by_token("SCOPED", made.team_id),
         "no push certificate": by_certificate("anybody.pem", anybody),
         "certificate for development": by_certificate("sandbox.pem", sandbox),
+        "nobody": Provider(),
+        "an hour behind": good._replace(behind_s=3700),
         "stranger": by_certificate("stranger.pem", stranger),
         "expired": by_certificate("expired.pem", expired),
     }
@@ -177,7 +191,7 @@ def launch_strict(
     settings = {"apns": "strict", "apns_credentials": str(folder / "apns.json")}
 
     def open_strict(**more: Any) -> Any:
-        return running(tls_dir, **{**settings, "apns_token_rate": 1, **more})
+        return running(tls_dir, **{**settings, "apns_token_rate": TOKEN_RATE, **more})
 
     return open_strict
 
@@ -189,10 +203,5 @@ def strict(
     providers: dict[str, Provider],
 ) -> Iterator[Strict]:
     """One server for all tests that leave it as it is."""
-    with pytest.MonkeyPatch.context() as patch, launch_strict(apns_token_rate=_RATE) as server:
-        patch.setattr("trio_push.wire.apns_strict_rate.BURST_S", (TOO_MANY - 1) / _RATE)
+    with launch_strict() as server:
         yield Strict(server, providers, strict_files[0].mdm_topic)
-
-
-def an_hour_ago() -> float:
-    return time.time() - 3700

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from textwrap import dedent, indent
@@ -13,7 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 from aioapns.connection import APNsProductionClientProtocol
 
-from tests.interop.conftest import ENVIRONMENT, JS
+from tests.interop.conftest import ENVIRONMENT, JS, run
 from tests.interop.running import Device
 from tests.interop.strict import Strict
 from tests.serving import PATIENCE_S
@@ -64,6 +65,29 @@ def test_python(
     with Device(strict.server, token) as device:
         asyncio.run(main())
         assert b"Hello" in device.pings(1)[0]
+
+
+def test_our_own_commands(
+    example: Callable[[str], str], strict: Strict, token: str, tmp_path: Path
+) -> None:
+    """Each as it stands; a swarm also needs to be told where its devices go."""
+    trust, *commands = _commands_of(example("trio-push"))
+    assert trust.startswith("export SSL_CERT_FILE=")
+    environment = {"TRIO_PUSH_SWARM_URL": strict.server.plain, "TOKEN": token}
+    environment |= {"TRIO_PUSH_SWARM_DURATION": "300ms", "TRIO_PUSH_SWARM_DEVICES": "10"}
+    environment |= {"SSL_CERT_FILE": strict.server.ca, "PATH": str(tmp_path)}
+    (tmp_path / "trio-push").write_text(f'#!/bin/sh\nexec {sys.executable} -m trio_push "$@"\n')
+    (tmp_path / "trio-push").chmod(0o755)
+    with Device(strict.server, token) as device:
+        for command in commands:
+            said = run("/bin/sh", "-c", command, **environment)
+            assert "accepted" in said
+        assert [b"Hello" in device.pings(1)[0], b"magic" in device.pings(1)[0]] == [True, True]
+    assert " 0 refused" in said  # of the swarm, the last of them
+
+
+def _commands_of(code: str) -> list[str]:
+    return code.replace("\\\n", " ").splitlines()
 
 
 @pytest.mark.needs("node", "npm-packages")

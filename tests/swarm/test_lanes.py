@@ -19,14 +19,28 @@ from trio.testing import wait_all_tasks_blocked
 
 from tests.serving import PATIENCE_S
 from tests.swarm.fake_server import Handler, read_request, serving
+from trio_push.apns import Bearer
 from trio_push.swarm.api_lane import MAX_BATCH, ApiLane
 from trio_push.swarm.apns_h2_lane import ApnsHttp2Lane
 from trio_push.swarm.apns_lane import ApnsLane
 from trio_push.swarm.audit import Audit, Pushes
 from trio_push.swarm.lane import Lane, Planned
+from trio_push.swarm.provider import Provider
 from trio_push.swarm.target import Target
 
 MakeLane = Callable[[Target, Audit, str | None], Lane]
+
+
+KEY = Bearer("a key")
+
+
+def apns(target: Target, audit: Audit, topic: str | None) -> Lane:
+    return ApnsLane(target, audit, Provider(topic=topic, push_type="alert", authorization=KEY))
+
+
+def apns_h2(target: Target, audit: Audit, topic: str | None) -> Lane:
+    provider = Provider(topic=topic, push_type="alert", authorization=KEY)
+    return ApnsHttp2Lane(target, audit, provider)
 
 
 async def send(
@@ -102,7 +116,7 @@ class TestApnsOverHttp1:
     async def test_requests(self) -> None:
         requests: list[bytes] = []
         async with serving(answering(OK, OK, requests=requests)) as target:
-            audit = await send(ApnsLane, target, 2, topic="com.example")
+            audit = await send(apns, target, 2, topic="com.example")
         assert fates(audit) == (2, 0, 0, 0)
         head, _, body = requests[1].partition(b"\r\n\r\n")
         lines = head.decode().split("\r\n")
@@ -110,7 +124,8 @@ class TestApnsOverHttp1:
         assert set(lines[1:]) == {
             f"Host: {target.authority}",
             "Content-Type: application/json",
-            "apns-push-type: mdm",
+            "apns-push-type: alert",
+            "Authorization: Bearer a key",
             "apns-topic: com.example",
             "Content-Length: 7",
         }
@@ -119,21 +134,21 @@ class TestApnsOverHttp1:
     async def test_refusals(self) -> None:
         busy = b"HTTP/1.1 503 Busy\r\nContent-Length: 4\r\n\r\nbusy"
         async with serving(answering(REFUSAL, busy, REFUSAL, OK)) as target:
-            audit = await send(ApnsLane, target, 4)
+            audit = await send(apns, target, 4)
         assert fates(audit) == (1, 3, 0, 0)
         assert audit.pushes.reasons == {"BadDeviceToken": 2, "status 503": 1}
 
     async def test_connection_that_breaks(self) -> None:
         """The push on it is unanswered; the next one goes over a new connection."""
         async with serving(answering(OK, b"", OK, b"garbage\r\n\r\n", OK, OK[:9], OK)) as target:
-            audit = await send(ApnsLane, target, 7)
+            audit = await send(apns, target, 7)
         assert fates(audit) == (4, 0, 3, 0)
 
     async def test_server_that_closes_after_each_answer(self) -> None:
         close = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
         to_the_end = b"HTTP/1.0 200 OK\r\n\r\nbody"
         async with serving(answering(close, to_the_end, close)) as target:
-            audit = await send(ApnsLane, target, 3)
+            audit = await send(apns, target, 3)
         assert fates(audit) == (3, 0, 0, 0)
 
     async def test_server_that_closes_idle_connections(self) -> None:
@@ -146,7 +161,7 @@ class TestApnsOverHttp1:
             audit = Audit(1)
             plan, pushes = trio.open_memory_channel[Planned](0)
             async with trio.open_nursery() as nursery, plan:
-                nursery.start_soon(ApnsLane(target, audit, None).run, pushes)
+                nursery.start_soon(apns(target, audit, None).run, pushes)
                 for _ in range(3):
                     await plan.send(Planned(0, audit.plan(0), "ab12", b"{}"))
                     await trio.sleep(0.05)
@@ -158,14 +173,14 @@ class TestApnsOverHttp1:
             await trio.sleep_forever()
 
         async with serving(handler) as target:
-            audit = await send(ApnsLane, target, 3, gives_up=True)
+            audit = await send(apns, target, 3, gives_up=True)
         # the other two were never taken: the driver counts them
         assert fates(audit) == (0, 0, 1, 0)
 
     async def test_nobody_listens(self) -> None:
         async with serving(answering()) as target:
             pass
-        audit = await send(ApnsLane, target, 2, gives_up=True)
+        audit = await send(apns, target, 2, gives_up=True)
         assert fates(audit) == (0, 0, 0, 1)
 
 
@@ -296,7 +311,7 @@ class TestApnsOverHttp2:
             nursery.start_soon(trio.serve_listeners, server.handle, listeners)
             address = listeners[0].socket.getsockname()
             target = Target("http", "localhost", address[1], "", trio.socket.AF_INET, address)
-            audit = await send(ApnsHttp2Lane, target, count, gives_up=gives_up, **how)
+            audit = await send(apns_h2, target, count, gives_up=gives_up, **how)
             nursery.cancel_scope.cancel()
         return audit
 
@@ -311,7 +326,8 @@ class TestApnsOverHttp2:
             b":scheme": b"http",
             b":path": b"/3/device/ab12",
             b"content-type": b"application/json",
-            b"apns-push-type": b"mdm",
+            b"apns-push-type": b"alert",
+            b"authorization": b"Bearer a key",
             b"apns-topic": b"com.example",
         }
         assert server.bodies == [b'{"n":1}', b'{"n":2}']

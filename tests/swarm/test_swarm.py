@@ -20,6 +20,7 @@ from trio_push.errors import ConfigError, Unreachable
 from trio_push.push import State
 from trio_push.server import Server, open_server
 from trio_push.swarm.lanes import MakeLanes, api_lanes, lanes_of
+from trio_push.swarm.provider import Provider
 from trio_push.swarm.report import Report
 from trio_push.swarm.run import Run
 from trio_push.swarm.settings import SwarmSettings
@@ -123,7 +124,8 @@ async def test_several_ways_at_once_and_delays() -> None:
 
     def make_lanes(*where: Any) -> Any:
         _, api, audit = where
-        return [*lanes_of("apns-h2", None, 50)(*where), *api_lanes(api, audit, delay_s=4)]
+        lanes = lanes_of("apns-h2", Provider(), 50)(*where)
+        return [*lanes, *api_lanes(api, audit, delay_s=4)]
 
     async with server_of() as server:
         report = await run_swarm(settings_for(server.addresses.wire[0]), make_lanes)

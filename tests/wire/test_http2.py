@@ -630,6 +630,7 @@ def test_an_empty_frame_that_ends_a_request_is_no_flood(pair: Pair) -> None:
     "frame",
     [
         frames.PriorityFrame(1, depends_on=3, stream_weight=5),
+        frames.PriorityFrame(1, depends_on=1),
         frames.WindowUpdateFrame(0, 1),
         frames.WindowUpdateFrame(1, 1),
     ],
@@ -1007,6 +1008,18 @@ def test_a_request_that_was_reported_may_be_refused_all_the_same(pair: Pair) -> 
     assert pair.session.open_streams == 0
     pair.session.respond(again := pair.open(), 200, [])
     assert pair.answer_of(again)[0] == b"200"
+
+
+def test_what_is_still_being_sent_is_refused(pair: Pair) -> None:
+    whole, half = pair.open(), pair.client.get_next_available_stream_id()
+    pair.client.send_headers(half, POST)
+    pair.flush()
+    pair.session.refuse_unfinished()
+    pair.flush()
+    (reset,) = pair.take(h2.events.StreamReset)
+    assert (reset.stream_id, reset.error_code) == (half, ErrorCodes.REFUSED_STREAM)
+    assert pair.session.is_open(whole)
+    assert not pair.session.is_open(half)
 
 
 def test_priorities_are_ignored(pair: Pair) -> None:

@@ -95,3 +95,15 @@ class ProviderToken:
         )
         self._header = f"bearer {token}".encode()
         self._made_at = now
+
+
+def authorization_of(
+    *, key: str | None, key_id: str | None, team_id: str | None, bearer: str | None = None
+) -> Authorization | None:
+    """What a command is told by its flags: the file of a provider's key, or else a plain key.
+
+    None: neither. Raises ConfigError for what is no provider's key.
+    """
+    if key is not None:
+        return ProviderToken.read(key, key_id=key_id or "", team_id=team_id or "")
+    return Bearer(bearer) if bearer else None

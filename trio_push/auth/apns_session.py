@@ -56,6 +56,8 @@ class Shown(NamedTuple):
     token: ProviderToken | None = None
     #: the connection's last valid one, if this is another
     previous: ProviderToken | None = None
+    #: when that one took the place of another; None: it is the first
+    replaced_at: float | None = None
 
     @property
     def age_s(self) -> float:
@@ -95,8 +97,12 @@ def _is_unrelated(shown: Shown) -> bool:
 
 
 def _is_replaced_too_soon(shown: Shown) -> bool:
-    previous = shown.previous
-    return previous is not None and shown.now - previous.issued_at < TOKEN_REST_S
+    previous, replaced_at = shown.previous, shown.replaced_at
+    if previous is None:
+        return False
+    # A provider has its tokens made when it likes, and may say of each that it is old.
+    last = previous.issued_at if replaced_at is None else max(previous.issued_at, replaced_at)
+    return shown.now - last < TOKEN_REST_S
 
 
 #: of connections with a certificate; what token they show does not matter
@@ -150,7 +156,7 @@ TOKEN_RULES: Final[tuple[Rule[Shown], ...]] = (
     ),
     Rule(
         TOO_MANY_TOKEN_UPDATES,
-        "the token replaces one that is not 20 minutes old",
+        "the token replaces one that is not 20 minutes old, or replaced another within 20 minutes",
         "token",
         _is_replaced_too_soon,
     ),
@@ -165,6 +171,7 @@ class ProviderSession:
         "_certificate",
         "_good_until",
         "_header",
+        "_replaced_at",
         "_sender",
         "_token",
         "_version",
@@ -177,6 +184,7 @@ class ProviderSession:
         #: the authorization header that was found to be valid, and what followed from it
         self._header: bytes | None = None
         self._token: ProviderToken | None = None
+        self._replaced_at: float | None = None
         self._sender = Sender()
         self._good_until = 0.0
         #: of the registry, then
@@ -204,8 +212,11 @@ class ProviderSession:
         raw = bearer(header)
         token = self._authority.verifier.verify(raw) if raw else None
         previous = None if header == self._header else self._token
-        check(TOKEN_RULES, Shown(self._authority, None, now, raw, token, previous))
+        shown = Shown(self._authority, None, now, raw, token, previous, self._replaced_at)
+        check(TOKEN_RULES, shown)
         assert token is not None
+        if previous is not None:
+            self._replaced_at = now
         self._header, self._token, self._version = header, token, version
         self._good_until = token.issued_at + TOKEN_LIFE_S
         self._sender = self._authority.registry.sender(token.key)

@@ -59,6 +59,16 @@ The server:
 The examples trust the development CA, `~/.local/share/trio-push/tls/ca.pem`, and push to a device
 token of 64 hex digits.
 
+## trio-push
+
+    export SSL_CERT_FILE=~/.local/share/trio-push/tls/ca.pem
+    trio-push push --apns https://localhost:8443 --topic {topic} --push-type alert \
+      --key {key} --key-id {key_id} --team-id {team_id} \
+      $TOKEN '{{"aps": {{"alert": "Hello"}}}}'
+    trio-push push --apns https://localhost:8443 --push-type mdm --cert {mdm} \
+      $TOKEN '{{"mdm": "magic"}}'
+    trio-push swarm --apns https://localhost:8443 --cert {mdm} --push-rate 100/s
+
 ## curl
 
     curl --http2 --cacert ~/.local/share/trio-push/tls/ca.pem --cert {mdm} \\

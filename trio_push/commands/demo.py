@@ -73,9 +73,11 @@ def _lanes(server: Target, api: Target | None, audit: Audit) -> Sequence[Lane]:
     """As many lanes for each of the three ways; every device keeps to one."""
     from trio_push.swarm.apns_h2_lane import ApnsHttp2Lane
     from trio_push.swarm.lanes import api_lanes
+    from trio_push.swarm.provider import Provider
 
+    provider = Provider(topic="com.apple.mgmt.External.demo")
     return [
-        *(ApnsHttp2Lane(server, audit, "com.apple.mgmt.External.demo") for _ in range(APNS_LANES)),
+        *(ApnsHttp2Lane(server, audit, provider) for _ in range(APNS_LANES)),
         *api_lanes(api, audit),
         *api_lanes(api, audit, delay_s=DELAY_S),
     ]

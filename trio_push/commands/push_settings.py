@@ -6,17 +6,15 @@ from dataclasses import dataclass, fields
 from typing import Final
 
 from trio_push.apns import (
-    Authorization,
-    Bearer,
     Exponential,
     Options,
-    ProviderToken,
     Retries,
     Scaling,
     client_context,
 )
+from trio_push.apns.authorization import authorization_of
 from trio_push.commands.client import base_url
-from trio_push.config import check_api_key
+from trio_push.config import check_api_key, check_provider
 from trio_push.errors import ConfigError
 from trio_push.settings import setting
 
@@ -117,12 +115,9 @@ class PushSettings:
             raise ConfigError("--id and --broadcast are for one push: leave out --file")
         if self.apns and self.via == "api":
             raise ConfigError("--apns is a way to push, and so is --via api: leave one out")
-        if len({self.key is None, self.key_id is None, self.team_id is None}) > 1:
-            raise ConfigError("--key, --key-id and --team-id belong together")
+        check_provider(self)
         if self.key and self.api_key:
             raise ConfigError("--key and --api-key both say who pushes: leave one out")
-        if self.cert_key and not self.cert:
-            raise ConfigError("--cert-key is the key of --cert: give that too")
         for name in ("rate", "bandwidth"):
             if getattr(self, name) == 0:
                 raise ConfigError(f"--{name} 0 would send nothing: leave it out for no limit")
@@ -153,7 +148,9 @@ class PushSettings:
         return Options(
             http="h2" if self.apns or self.via == "apns-h2" else "any",
             context=context,
-            authorization=self._authorization(),
+            authorization=authorization_of(
+                key=self.key, key_id=self.key_id, team_id=self.team_id, bearer=self.api_key
+            ),
             scaling=Scaling(
                 law=Exponential(2), most=self.connections, sustain_s=0.2, settle_s=0.2, poll_s=0.05
             ),
@@ -163,10 +160,3 @@ class PushSettings:
             patience_s=_PATIENCE_S,
             answer_s=ANSWER_S,
         )
-
-    def _authorization(self) -> Authorization | None:
-        if self.key is not None:
-            return ProviderToken.read(
-                self.key, key_id=self.key_id or "", team_id=self.team_id or ""
-            )
-        return Bearer(self.api_key) if self.api_key else None

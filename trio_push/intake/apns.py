@@ -10,8 +10,10 @@ from collections.abc import Sequence
 from typing import ClassVar, Protocol
 
 import msgspec
+import structlog
 
 from trio_push.errors import Refusal
+from trio_push.ids import new_id
 from trio_push.node import Node
 from trio_push.push import Push, State
 from trio_push.router.channel import check_kept
@@ -19,6 +21,9 @@ from trio_push.wire.apns import PushRefused
 from trio_push.wire.apns_response import response_body
 from trio_push.wire.http2 import MAX_STREAMS
 from trio_push.wire.page import AnyRequest
+from trio_push.wire.reasons import INTERNAL_SERVER_ERROR
+
+log = structlog.get_logger()
 
 #: seconds after which a refused provider may try again
 RETRY_AFTER_S = 5
@@ -69,6 +74,10 @@ class ApnsIntake:
                 answers.append(self._refuse(refused, refused.apns_id))
                 if self.stops_at_refusal:
                     break
+            except Exception as error:
+                # The other pushes of its connection, hundreds perhaps, are not to blame for it.
+                log.error("push_failed", error=repr(error), exc_info=error)
+                answers.append(self._refuse(Refusal(INTERNAL_SERVER_ERROR), new_id()))
         submitted = await self._submit(pushes) if pushes else []
         if len(submitted) == len(answers):
             return submitted

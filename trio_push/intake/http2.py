@@ -199,13 +199,15 @@ class Http2Connection:
     async def _serve(self, pushes: Sequence[Request]) -> None:
         answers = await self._intake.answer(pushes)
         streams = self._intake.max_streams
-        if streams < self._streams:
+        if throttled := streams < self._streams:
             # First, so that who has read the refusal knows what comes with it.
             self._limit(streams)
         for request, answer in zip(pushes, answers, strict=False):
             self._respond(request, answer)
         for request in pushes[len(answers) :]:
             self.session.refuse(request.stream_id)
+        if throttled:
+            self.session.refuse_unfinished()
         if streams != self._streams:
             # Last, as aioapns miscounts its free streams when it hears of more during a push.
             self._limit(streams)

@@ -12,7 +12,6 @@ from typing import Final
 import trio
 
 from trio_push.apns import (
-    Bearer,
     Client,
     Constant,
     Options,
@@ -26,6 +25,7 @@ from trio_push.apns import (
 from trio_push.swarm.audit import Audit
 from trio_push.swarm.http1 import ANSWER_S, FIRST_PAUSE_S, LONGEST_PAUSE_S
 from trio_push.swarm.lane import Planned
+from trio_push.swarm.provider import Provider
 from trio_push.swarm.target import CONNECT_S, Target
 
 _OPTIONS: Final = Options(
@@ -44,15 +44,13 @@ class ApnsHttp2Lane:
 
     delay_s = 0.0
 
-    def __init__(
-        self, target: Target, audit: Audit, topic: str | None, *, api_key: str | None = None
-    ) -> None:
+    def __init__(self, target: Target, audit: Audit, provider: Provider) -> None:
         self._url = target.url
-        self._options = _OPTIONS
-        if api_key:
-            self._options = replace(_OPTIONS, authorization=Bearer(api_key))
+        self._options = replace(
+            _OPTIONS, authorization=provider.authorization, context=provider.context
+        )
         self._audit = audit
-        self._topic = topic
+        self._provider = provider
         #: those that the client has taken and not answered
         self._open: set[Planned] = set()
 
@@ -75,8 +73,8 @@ class ApnsHttp2Lane:
                 request = Request(
                     token=push.token,
                     payload=push.payload,
-                    topic=self._topic,
-                    push_type="mdm",
+                    topic=self._provider.topic,
+                    push_type=self._provider.push_type,
                     context=push,
                 )
                 self._open.add(push)

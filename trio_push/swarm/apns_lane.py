@@ -1,4 +1,8 @@
-"""Pushes by APNs over HTTP/1.1, as Fleet and NanoMDM send them to a server without TLS."""
+"""Pushes by APNs over HTTP/1.1, as Fleet and NanoMDM send them to a server without TLS.
+
+The provider client could do it, one for each lane; at one push at a time it takes twice as long
+for each (72 µs instead of 35), and there would be half as many.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +10,11 @@ from functools import partial
 
 import trio
 
+from trio_push.clock import Clock
 from trio_push.swarm.audit import Audit
-from trio_push.swarm.http1 import Http1Connection, authorization_line
+from trio_push.swarm.http1 import Http1Connection
 from trio_push.swarm.lane import Planned, refusal
+from trio_push.swarm.provider import Provider
 from trio_push.swarm.target import Target
 
 
@@ -17,16 +23,16 @@ class ApnsLane:
 
     delay_s = 0.0
 
-    def __init__(
-        self, target: Target, audit: Audit, topic: str | None, *, api_key: str | None = None
-    ) -> None:
-        self._connection = Http1Connection(target)
+    def __init__(self, target: Target, audit: Audit, provider: Provider) -> None:
+        self._connection = Http1Connection(target, provider.context)
         self._audit = audit
-        topic_line = f"apns-topic: {topic}\r\n" if topic else ""
+        self._authorization = provider.authorization
+        self._clock = Clock()
+        topic_line = f"apns-topic: {provider.topic}\r\n" if provider.topic else ""
         self._head = (
             f"Host: {target.authority}\r\nContent-Type: application/json\r\n"
-            f"apns-push-type: mdm\r\n{topic_line}{authorization_line(api_key)}"
-        )
+            f"apns-push-type: {provider.push_type}\r\n{topic_line}"
+        ).encode()
 
     async def run(self, pushes: trio.MemoryReceiveChannel[Planned]) -> None:
         try:
@@ -50,7 +56,15 @@ class ApnsLane:
             audit.refuse(to, n, refusal(answer.status, answer.body))
 
     def _request(self, push: Planned) -> bytes:
-        return (
-            f"POST /3/device/{push.token} HTTP/1.1\r\n{self._head}"
-            f"Content-Length: {len(push.payload)}\r\n\r\n"
-        ).encode() + push.payload
+        return b"POST /3/device/%b HTTP/1.1\r\n%b%bContent-Length: %d\r\n\r\n%b" % (
+            push.token.encode(),
+            self._head,
+            self._authorization_line(),
+            len(push.payload),
+            push.payload,
+        )
+
+    def _authorization_line(self) -> bytes:
+        if self._authorization is None:
+            return b""
+        return b"Authorization: %b\r\n" % self._authorization.header(self._clock.wall())

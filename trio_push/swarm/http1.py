@@ -7,6 +7,7 @@ a twentieth of that.
 from __future__ import annotations
 
 import socket
+import ssl
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -45,8 +46,10 @@ class NoAnswer(Exception):
 class Http1Connection:
     """Opened when first needed, and again after it broke. For one task at a time."""
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Target, context: ssl.SSLContext | None = None) -> None:
+        """`context` is TLS, for who has a certificate to show; None: without one."""
         self.target = target
+        self._context = context
         self._socket: socket.socket | None = None
         self._parser = ResponseParser()
 
@@ -56,7 +59,9 @@ class Http1Connection:
         while not self._is_usable():
             self.close()
             try:
-                self._socket = await open_connection(self.target, timeout_s=CONNECT_S)
+                self._socket = await open_connection(
+                    self.target, timeout_s=CONNECT_S, context=self._context
+                )
                 self._parser = ResponseParser()
             except Unreachable:
                 await trio.sleep(pause_s)

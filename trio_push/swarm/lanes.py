@@ -10,6 +10,7 @@ from trio_push.swarm.apns_h2_lane import ApnsHttp2Lane
 from trio_push.swarm.apns_lane import ApnsLane
 from trio_push.swarm.audit import Audit
 from trio_push.swarm.lane import Lane
+from trio_push.swarm.provider import Provider
 from trio_push.swarm.target import Target
 from trio_push.swarm.user_lane import UserLane
 from trio_push.swarm.users import UserPlan, Users
@@ -31,20 +32,25 @@ MakeLanes = Callable[[Target, Target | None, Audit], Sequence[Lane]]
 
 
 def lanes_of(
-    via: str, topic: str | None, rate: float, *, ack: bool = False, api_key: str | None = None
+    via: str,
+    provider: Provider,
+    rate: float,
+    *,
+    ack: bool = False,
+    api_key: str | None = None,
 ) -> MakeLanes:
-    """What makes the lanes for `--via` apns, apns-h2 or api; only the last knows of `ack`.
+    """What makes the lanes for `--via` apns, apns-h2 or api: enough for `rate` pushes in a second.
 
-    Enough of them for `rate` pushes in a second.
+    Only the last knows of `ack` and `api_key`, and of the provider no more than the topic.
     """
 
     def make(server: Target, api: Target | None, audit: Audit) -> Sequence[Lane]:
         if via == "apns":
             count = min(max(int(rate * ANSWER_S), FEWEST_APNS_LANES), MOST_APNS_LANES)
-            return [ApnsLane(server, audit, topic, api_key=api_key) for _ in range(count)]
+            return [ApnsLane(server, audit, provider) for _ in range(count)]
         if via == "apns-h2":
-            return [ApnsHttp2Lane(server, audit, topic, api_key=api_key) for _ in range(WIDE_LANES)]
-        return api_lanes(api, audit, topic, ack=ack, api_key=api_key)
+            return [ApnsHttp2Lane(server, audit, provider) for _ in range(WIDE_LANES)]
+        return api_lanes(api, audit, provider.topic, ack=ack, api_key=api_key)
 
     return make
 

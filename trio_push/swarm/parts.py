@@ -26,9 +26,10 @@ from trio_push.swarm.limits import (
     source_addresses,
     workers_needed,
 )
+from trio_push.swarm.provider import Provider
 from trio_push.swarm.settings import SwarmSettings
 from trio_push.swarm.stamp import Stamper
-from trio_push.swarm.target import Target
+from trio_push.swarm.target import Target, look_up_server
 from trio_push.swarm.tokens import GeneratedTokens, read_tokens
 from trio_push.swarm.users import UserPlan
 from trio_push.swarm.worker_processes import forked
@@ -65,7 +66,9 @@ async def make_parts(
     audit = Audit(settings.devices)
     share = share_of_all(settings, target)
     crowd = await make_crowd(settings, processes, share, target, audit)
-    driver = _driver(settings, share, target, api, audit, make_lanes)
+    # devices of plain sockets speak no TLS, and a certificate is shown over nothing else
+    pushed = target if settings.apns is None else await look_up_server(settings.apns, "--apns")
+    driver = _driver(settings, share, pushed, api, audit, make_lanes)
     return Parts(audit=audit, crowd=crowd, driver=driver)
 
 
@@ -151,8 +154,9 @@ def _driver(
         make_lanes = user_lanes_of(
             share.users, share.tokens, settings.topic, ack=settings.ack, api_key=settings.api_key
         )
+    via = "apns-h2" if settings.apns else settings.via
     make_lanes = make_lanes or lanes_of(
-        *(settings.via, settings.topic, settings.push_rate),
+        *(via, Provider.of(settings), settings.push_rate),
         ack=settings.ack,
         api_key=settings.api_key,
     )

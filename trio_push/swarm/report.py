@@ -23,6 +23,13 @@ _JWT_REFUSED: Final = (
     "it does not take JWTs signed with this --jwt-key, or for this --jwt-audience, or expired ones"
 )
 
+#: reasons for which a server refuses every push of a swarm → what there is to do about it
+_REFUSED: Final = {
+    "MissingProviderToken": "the server asks who pushes: --api-key, --key or --cert says it",
+    "MissingTopic": "the server asks what they are for: --topic says it",
+    "InvalidPushType": "--push-type does not go with --topic",
+}
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Measured:
@@ -148,6 +155,9 @@ def _warnings(figures: dict[str, Any], cpu: float, jwt_key: str | None) -> list[
     if figures["devices"]["failures"].get("status 401"):
         remedy = "--jwt-key FILE has them show a JWT" if jwt_key is None else _JWT_REFUSED
         warnings.append(f"devices were asked who they are (401): {remedy}")
+    for reason, remedy in _REFUSED.items():
+        if figures["pushes"]["reasons"].get(reason):
+            warnings.append(f"pushes were refused ({reason}): {remedy}")
     if unsent := figures["pushes"]["unsent"]:
         warnings.append(f"{unsent} planned pushes were not sent: the server did not keep up")
     return warnings

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from trio_push.address import Address
-from trio_push.config import HOURS, MINUTES, SECONDS, check_api_key
+from trio_push.config import HOURS, MINUTES, SECONDS, check_api_key, check_provider
 from trio_push.errors import ConfigError
 from trio_push.settings import setting, validate
 from trio_push.swarm.limits import MAX_WORKERS
@@ -170,9 +170,32 @@ class SwarmSettings:
         "How to send them: APNs over HTTP/1.1, APNs over HTTP/2, or the server's API.",
         choices=("apns", "apns-h2", "api"),
     )
+    apns: str | None = setting(
+        None,
+        "Host that speaks APNs over HTTP/2 to send them to, instead of --url and --via.",
+        unit="url",
+    )
     topic: str | None = setting(
         None, "Topic of the pushes sent (apns-topic).", check=_check_visible
     )
+    push_type: str = setting(
+        "mdm", "Type of those sent by APNs (apns-push-type).", check=_check_visible
+    )
+    cert: str | None = setting(
+        None,
+        "PEM file with the push certificate to show with APNs pushes, and with its key without "
+        "--cert-key.",
+        unit="file",
+    )
+    cert_key: str | None = setting(None, "PEM file with the certificate's key.", unit="file")
+    key: str | None = setting(
+        None,
+        "Apple's .p8 file to sign provider tokens with, to show with APNs pushes; needs the next "
+        "two.",
+        unit="file",
+    )
+    key_id: str | None = setting(None, "The id of --key: the part of its name after AuthKey_.")
+    team_id: str | None = setting(None, "The team that --key belongs to.")
     payload_bytes: int = setting(
         0,
         "Least size of a payload sent; it is filled up.",
@@ -206,6 +229,13 @@ class SwarmSettings:
 
     def __post_init__(self) -> None:
         validate(self)
+        check_provider(self)
+        if self.apns and self.via == "api":
+            raise ConfigError("--apns is a way to push, and so is --via api: leave one out")
+        if (self.key or self.cert) and self.via == "api":
+            raise ConfigError("--key and --cert are for pushes by APNs: leave out --via api")
+        if self.cert and not (self.apns or self.url).startswith("https:"):
+            raise ConfigError("--cert is shown over TLS: give --apns https://…")
         if self.ack and self.transport != "ws":
             raise ConfigError("--ack: only devices over WebSocket do it: give --transport ws")
         if self.mark_read and self.transport == "sse":

@@ -125,17 +125,20 @@ async def connect(
 
 
 async def open_connection(
-    target: Target, *, timeout_s: float, alpn: tuple[str, ...] = ()
+    target: Target, *, timeout_s: float, context: ssl.SSLContext | None = None
 ) -> socket.socket:
     """A connected socket, with TLS where the URL says https. Raises Unreachable.
 
-    Certificates are checked against the system's authorities and those in SSL_CERT_FILE.
+    Without a `context` certificates are checked against the system's authorities and those in
+    SSL_CERT_FILE.
     """
     try:
         with trio.fail_after(timeout_s):
             sock = await connect(target)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            return await _encrypt(sock, target.host, alpn) if target.tls else sock
+            if not target.tls:
+                return sock
+            return await _encrypt(sock, target.host, context or ssl.create_default_context())
     except trio.TooSlowError:
         raise Unreachable(f"{target.url} does not answer within {timeout_s:g} s") from None
     except OSError as exc:
@@ -159,9 +162,7 @@ async def _first_that_answers(targets: list[Target]) -> Target:
     return targets[0]
 
 
-async def _encrypt(plain: socket.socket, host: str, alpn: tuple[str, ...]) -> ssl.SSLSocket:
-    context = ssl.create_default_context()
-    context.set_alpn_protocols(alpn)
+async def _encrypt(plain: socket.socket, host: str, context: ssl.SSLContext) -> ssl.SSLSocket:
     sock = context.wrap_socket(plain, server_hostname=host, do_handshake_on_connect=False)
     try:
         await handshake(sock)

@@ -1,9 +1,10 @@
 """The strict profile's rules for one request: each of Apple's reasons, and what causes it. Pure.
 
-Three ordered tables. A request is held against them from the top; the first rule that it breaks
-is its answer. Between the first two the provider proves who it is (`auth.apns_session` has the
-rules of that), and before the third the device token is looked up. `intake.apns_strict` puts
-them together. Where Apple's pages say nothing, which is so for the whole order, it is decided here.
+Three ordered tables, and one of what the server says by itself. A request is held against them
+from the top; the first rule that it breaks is its answer. Between the first two the provider proves
+who it is (`auth.apns_session` has the rules of that), and before the third the device token is
+looked up. `intake.apns_strict` puts them together. Where Apple's pages say nothing, which is so for
+the whole order, it is decided here.
 """
 
 from __future__ import annotations
@@ -30,12 +31,16 @@ from trio_push.wire.reasons import (
     DUPLICATE_HEADERS,
     EXPIRED_TOKEN,
     FORBIDDEN,
+    IDLE_TIMEOUT,
+    INTERNAL_SERVER_ERROR,
     INVALID_PUSH_TYPE,
     METHOD_NOT_ALLOWED,
     MISSING_DEVICE_TOKEN,
     MISSING_TOPIC,
     PAYLOAD_EMPTY,
     PAYLOAD_TOO_LARGE,
+    SERVICE_UNAVAILABLE,
+    SHUTDOWN,
     TOO_MANY_REQUESTS,
     TOPIC_DISALLOWED,
     UNREGISTERED,
@@ -61,6 +66,14 @@ class Rule(NamedTuple, Generic[T]):
     #: the page of Apple's that tells of it: a key of PAGES
     page: str
     broken_by: Callable[[T], object]
+
+
+class Given(NamedTuple):
+    """A reason that no request is the cause of, and when it is given."""
+
+    reason: Reason
+    trigger: str
+    page: str
 
 
 def first_broken(rules: Sequence[Rule[T]], subject: T) -> Rule[T] | None:
@@ -136,6 +149,17 @@ def _is_expired(aimed: Aimed) -> bool:
     at = aimed.device.expired_at_ms
     return at is not None and at <= aimed.now_ms
 
+
+OF_THE_SERVER: Final = (
+    Given(IDLE_TIMEOUT, "in GOAWAY: no request came for --idle-timeout", "responses"),
+    Given(INTERNAL_SERVER_ERROR, "a fault of this server, which is logged", "responses"),
+    Given(
+        SERVICE_UNAVAILABLE,
+        "as much is held as may be, or the store cannot be written",
+        "responses",
+    ),
+    Given(SHUTDOWN, "the server stops: in GOAWAY, and for what comes after it", "responses"),
+)
 
 REQUEST_RULES: Final[tuple[Rule[Asked], ...]] = (
     Rule(

@@ -12,12 +12,12 @@ from typing import Final, cast
 from h2.config import H2Configuration
 from h2.connection import ConnectionInputs, H2Connection, H2ConnectionStateMachine
 from h2.errors import ErrorCodes
-from h2.events import Event, StreamReset
+from h2.events import Event, PriorityUpdated, StreamReset
 from h2.exceptions import DenialOfServiceError, InvalidBodyLengthError
 from h2.settings import SettingCodes, Settings
 from hpack.hpack import Encoder, encode_integer
 from hpack.table import HeaderTable
-from hyperframe.frame import DataFrame, Frame
+from hyperframe.frame import DataFrame, Frame, HeadersFrame, PriorityFrame
 
 #: what Apple's servers advertise
 MAX_HEADER_LIST_BYTES: Final = 8000
@@ -41,8 +41,9 @@ class ServerConnection(H2Connection):
     Of h2's own it differs in this (sections are RFC 9113's): it does not limit streams, where
     h2 ends the connection when a peer opens too many, so that whoever counts them can refuse
     one instead; GOAWAY, sent or received, leaves what is open open (section 6.8), where h2
-    falls silent; a body of a wrong length resets its stream, where h2 ends the connection; and
-    what a peer can make it keep is bounded tighter.
+    falls silent; a body of a wrong length resets its stream, and a priority that makes no sense
+    does nothing, where h2 ends the connection; and what a peer can make it keep is bounded
+    tighter.
     """
 
     #: h2 remembers how the last 65,536 streams were closed (11 MB a connection), to tell stray
@@ -102,6 +103,15 @@ class ServerConnection(H2Connection):
             self.acknowledge_received_data(frame.flow_controlled_length, stream_id)
             self.reset_stream(stream_id, code)
             return [], [StreamReset(stream_id=stream_id, error_code=code, remote_reset=False)]
+
+    def _receive_priority_frame(
+        self, frame: HeadersFrame | PriorityFrame
+    ) -> tuple[list[Frame], list[Event]]:
+        """Priorities are ignored, whatever they say (section 5.3.2).
+
+        h2 does not use them either, but ends the connection for a stream that depends on itself.
+        """
+        return [], [PriorityUpdated()]
 
     def clear_outbound_data_buffer(self) -> None:
         """What h2 does when GOAWAY comes; what was answered before is still sent."""

@@ -211,6 +211,11 @@ class H2Session:
         """Tell the peer that a request was not looked at, and may be sent again."""
         self.reset(stream_id, ErrorCodes.REFUSED_STREAM)
 
+    def refuse_unfinished(self) -> None:
+        """The same for every request that has not come to its end."""
+        for stream_id in [each for each, stream in self._streams.items() if not stream.reported]:
+            self.refuse(stream_id)
+
     def limit_streams(self, max_streams: int) -> None:
         """Set how many streams the peer may have, and tell it; those that are open stay.
 

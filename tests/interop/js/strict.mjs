@@ -1,6 +1,6 @@
 // @parse/node-apn as a long-lived provider: its first line of input is {options, behindS} (how far
-// its clock is behind), each further one {notification, recipients}. Prints a line for each of
-// those: {kind: "result", sent, failed}.
+// its clock is behind), each further one a list of {notification, to} that are sent at once. Prints
+// a line for each of those: {kind: "results", results}, with {sent, failed} for each.
 import { createInterface } from "node:readline";
 import apn from "@parse/node-apn";
 
@@ -12,12 +12,12 @@ const now = Date.now;
 Date.now = () => now() - behindS * 1000;
 
 const provider = new apn.Provider(options);
-for (let job; (job = await next()) !== null; ) {
-  const result = await provider.send(
-    Object.assign(new apn.Notification(), job.notification),
-    job.recipients,
-  );
+const send = async ({ notification, to }) => {
+  const result = await provider.send(Object.assign(new apn.Notification(), notification), to);
   const failed = result.failed.map((one) => ({ ...one, error: one.error?.message }));
-  console.log(JSON.stringify({ kind: "result", sent: result.sent, failed }));
+  return { sent: result.sent, failed };
+};
+for (let jobs; (jobs = await next()) !== null; ) {
+  console.log(JSON.stringify({ kind: "results", results: await Promise.all(jobs.map(send)) }));
 }
 await provider.shutdown();
