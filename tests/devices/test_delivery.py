@@ -167,6 +167,30 @@ async def test_joined_writes_are_bounded(autojump_clock: MockClock, node: Node) 
     assert max(device.handed) < WRITE_BYTES + 9_100
 
 
+class OverTls(FakeDevice):
+    """What would have blocked is handed over again, or the connection is broken."""
+
+    joins = False
+    handed = b""
+
+    def send(self, data: bytes) -> int:
+        assert data.startswith(self.handed)
+        self.handed = data if self.room == 0 else b""
+        return super().send(data)
+
+
+async def test_what_tls_was_handed_it_is_handed_again(
+    autojump_clock: MockClock, node: Node
+) -> None:
+    await submit(node, *(push(b"%d" % n) for n in range(3)))
+    device = OverTls(room=0)
+    node.router.attach(device)
+    assert [node.router.recall(id) for id in ("0", "1")] == [0, 1]
+    device.make_room(None)
+    await wait_all_tasks_blocked()
+    assert device.events == [b"0", b"2"]
+
+
 # -- devices that are slow
 
 
