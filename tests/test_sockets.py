@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import select
 import socket
 import ssl
 from collections.abc import AsyncIterator, Iterator
@@ -110,6 +111,34 @@ async def test_a_reset_wakes_who_waits(plain: tuple[socket.socket, socket.socket
 
         await trio.testing.wait_all_tasks_blocked()
         sockets.reset(plain[0])
+
+
+async def test_what_has_come_before_is_read_without_waiting(
+    plain: tuple[socket.socket, socket.socket],
+) -> None:
+    ours, theirs = plain
+    theirs.send(b"early")
+    assert select.select([ours], [], [], PATIENCE_S)[0]
+    with trio.testing.assert_no_checkpoints():
+        assert await sockets.receive_first(ours) == b"early"
+
+
+async def test_what_has_not_come_is_waited_for(plain: tuple[socket.socket, socket.socket]) -> None:
+    ours, theirs = plain
+    async with trio.open_nursery() as nursery:
+
+        @nursery.start_soon
+        async def speak() -> None:
+            await trio.testing.wait_all_tasks_blocked()
+            theirs.send(b"late")
+
+        assert await sockets.receive_first(ours) == b"late"
+
+
+async def test_what_has_come_over_tls_before(pair: Pair) -> None:
+    with trio.fail_after(PATIENCE_S):
+        await trio.to_thread.run_sync(pair.theirs.send, b"early")
+        assert await sockets.receive_first(pair.ours) == b"early"
 
 
 async def test_who_has_left(plain: tuple[socket.socket, socket.socket]) -> None:

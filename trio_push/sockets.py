@@ -24,6 +24,8 @@ WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 PROBE_S = 60
 #: milliseconds after which unacknowledged data means that the peer is gone
 USER_TIMEOUT_MS = 60_000
+#: bytes read at a time
+RECEIVE_BYTES = 65_536
 #: time that a peer has to take our last words, and bytes that we still read from it meanwhile
 LINGER_S = 2.0
 LINGER_BYTES = 65_536
@@ -58,7 +60,7 @@ def listen(host: str, port: int, *, backlog: int = 65_535) -> socket.socket:
     return sock
 
 
-async def receive_some(sock: socket.socket, size: int = 65_536) -> bytes:
+async def receive_some(sock: socket.socket, size: int = RECEIVE_BYTES) -> bytes:
     """What has arrived, b"" at the end. Raises OSError. A checkpoint."""
     if isinstance(sock, ssl.SSLSocket):
         # TLS may have read more than it gave us: then there is nothing to wait for.
@@ -75,6 +77,18 @@ async def receive_some(sock: socket.socket, size: int = 65_536) -> bytes:
         except WOULD_BLOCK:
             wait = trio.lowlevel.wait_readable
         await wait(sock)
+
+
+async def receive_first(sock: socket.socket) -> bytes:
+    """What has arrived on a new connection. Raises OSError. A checkpoint only when it waits.
+
+    Who connects speaks first, and has as a rule by the time that somebody listens: to be told so
+    by the kernel before reading it would be a tenth of a connect.
+    """
+    try:
+        return sock.recv(RECEIVE_BYTES)
+    except WOULD_BLOCK:
+        return await receive_some(sock)
 
 
 async def send_all(sock: socket.socket, data: bytes) -> None:

@@ -7,9 +7,10 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.fakes import FakeDevice, push
-from trio_push.devices.delivery import DeviceGone
+from trio_push.devices.delivery import WRITE_BYTES, DeviceGone
 from trio_push.node import Node
 from trio_push.push import Numbered, Push, State
+from trio_push.wire.cursor import Cursor
 
 
 class Device(FakeDevice):
@@ -84,6 +85,110 @@ async def test_beyond_the_mailbox_pushes_wait_in_the_store_and_keep_their_order(
     assert device.events == [b"%d" % n for n in range(9)]
     assert node.ledger.counts[State.DELIVERED_LIVE] == 9
     assert await submit(node, push(b"live again")) == [State.DELIVERED_LIVE]
+
+
+# -- devices that come back
+
+
+class Returning(FakeDevice):
+    """Notes how much it is handed at a time. `come` gives it what it has missed."""
+
+    def __init__(self, room: int | None = None) -> None:
+        super().__init__(room=room)
+        self.handed: list[int] = []
+
+    def send(self, data: bytes) -> int:
+        self.handed.append(len(data))
+        return super().send(data)
+
+    def come(self, node: Node, seen: int) -> None:
+        node.router.attach(self, Cursor(node.router.epoch, seen), opening=b"head\n\n")
+
+
+async def missed_and_stored(node: Node) -> int:
+    """Two pushes that a device has been sent and two that it has not; the last that it has."""
+    device = Device(node)
+    await submit(node, push(b"0"), push(b"1"), push(b"2"))
+    node.router.delivery.disconnect(device)
+    await submit(node, push(b"3"), push(b"4"))
+    return device.seqs[0]
+
+
+async def test_what_waits_is_joined(autojump_clock: MockClock, node: Node) -> None:
+    seen = await missed_and_stored(node)
+    device = Returning()
+    device.come(node, seen)
+    assert device.taken.startswith(b"head\n\nevent: sync_result\n")
+    assert device.events == [b"1", b"2", b"3", b"4"]
+    assert device.handed == [len(device.taken)]
+    assert device.mailbox is None
+
+
+@pytest.mark.parametrize("room", range(250))
+async def test_what_is_joined_is_cut_anywhere_and_goes_on_there(
+    autojump_clock: MockClock, node: Node, room: int
+) -> None:
+    """What the device has not taken the beginning of waits where it was."""
+    seen = await missed_and_stored(node)
+    device = Returning(room)
+    device.come(node, seen)
+    counts, whole = node.ledger.counts, device.taken.count(b"\n\n")
+    # head, greeting and what it has missed, which is in nobody's books, go before what is stored
+    arrived = max(whole - 4, 0)
+    torn = whole >= 4 and not device.taken.endswith(b"\n\n")
+    assert counts[State.DELIVERED_ON_CONNECT] == arrived
+    assert counts[State.IN_FLIGHT] == torn
+    assert counts[State.STORED] == 2 - arrived - torn
+    device.make_room(None)
+    await wait_all_tasks_blocked()
+    assert device.events == [b"1", b"2", b"3", b"4"]
+    assert device.seqs == sorted(device.seqs)
+    assert device.mailbox is None
+
+
+async def test_what_has_not_begun_can_be_recalled_and_expires(
+    autojump_clock: MockClock, node: Node
+) -> None:
+    await submit(node, push(b"a"), push(b"b", ttl_s=2), push(b"c"), push(b"d"))
+    device = Device(node, 5)
+    assert node.router.recall("c") == 1
+    await trio.sleep(3)
+    device.make_room(None)
+    await wait_all_tasks_blocked()
+    assert device.events == [b"a", b"d"]
+
+
+async def test_joined_writes_are_bounded(autojump_clock: MockClock, node: Node) -> None:
+    await submit(node, *(push(b"%d" % n * 9_000) for n in range(5)))
+    device = Returning()
+    node.router.attach(device)
+    assert device.events == [b"%d" % n * 9_000 for n in range(5)]
+    assert len(device.handed) == 3
+    assert max(device.handed) < WRITE_BYTES + 9_100
+
+
+class OverTls(FakeDevice):
+    """What would have blocked is handed over again, or the connection is broken."""
+
+    joins = False
+    handed = b""
+
+    def send(self, data: bytes) -> int:
+        assert data.startswith(self.handed)
+        self.handed = data if self.room == 0 else b""
+        return super().send(data)
+
+
+async def test_what_tls_was_handed_it_is_handed_again(
+    autojump_clock: MockClock, node: Node
+) -> None:
+    await submit(node, *(push(b"%d" % n) for n in range(3)))
+    device = OverTls(room=0)
+    node.router.attach(device)
+    assert [node.router.recall(id) for id in ("0", "1")] == [0, 1]
+    device.make_room(None)
+    await wait_all_tasks_blocked()
+    assert device.events == [b"0", b"2"]
 
 
 # -- devices that are slow

@@ -235,7 +235,7 @@ class Model:
             if device.dead:
                 return self.disconnect(device)
             entry = waiting[0]
-            if isinstance(entry, Entry) and device.mode != "shut":
+            if isinstance(entry, Entry):
                 self.begin(device, entry)
             if device.mode != "open":
                 device.mode = "shut"

@@ -40,3 +40,10 @@ def test_answers_are_bounded_and_the_event_before_them_does_not_count() -> None:
     mailbox = Mailbox(3, opened_at=1, torn=Torn(b"x" * 2 * MAX_ANSWERS))
     assert mailbox.interject(b"a" * MAX_ANSWERS)
     assert not mailbox.interject(b"a")
+
+
+def test_an_answer_needs_no_event_before_it() -> None:
+    mailbox = Mailbox(3, opened_at=1)
+    assert mailbox.interject(b"pong")
+    assert mailbox.torn is not None
+    assert (mailbox.torn.rest, mailbox.torn.numbered) == (b"pong", None)

@@ -7,6 +7,7 @@ found through the directory.
 from __future__ import annotations
 
 import socket
+import ssl
 from typing import TYPE_CHECKING, Protocol
 
 import trio
@@ -78,6 +79,14 @@ class Connection:
     @property
     def closed(self) -> bool:
         return self.sock.fileno() < 0
+
+    @property
+    def joins(self) -> bool:
+        """Whether events may be joined into one write, and others be tried when it would block.
+
+        TLS goes on with what it was handed first, whatever it is handed then.
+        """
+        return not isinstance(self.sock, ssl.SSLSocket)
 
     def silent_s(self, now: float) -> float:
         """Seconds since it was last heard, `now` in trio's; 0 for one that need not speak."""

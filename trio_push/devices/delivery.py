@@ -31,7 +31,7 @@ from trio_push.wire.close_codes import TOO_SLOW, CloseCode
 
 log = structlog.get_logger()
 
-#: bytes of events that are joined into one write: as much as a record of TLS holds. What the
+#: bytes of events that are joined into one write: a send is cheap beside copying as much. What the
 #: device does not take of them is framed again.
 WRITE_BYTES = 16_384
 
@@ -254,6 +254,9 @@ class Delivery:
                     mailbox.torn = None
                     self._land(connection, torn)
         except WOULD_BLOCK:
+            if mailbox.torn is None:
+                # TLS may have taken it in all the same, and wants to be handed just that again.
+                mailbox.torn = self._fly(mailbox, *events[0])
             return False
         except OSError:
             self.disconnect(connection)
@@ -272,7 +275,7 @@ class Delivery:
         events: list[tuple[bytes, Torn | Held | Numbered]] = []
         if mailbox.torn is not None:
             events.append((mailbox.torn.rest, mailbox.torn))
-        if mailbox.queued:
+        if mailbox.queued or (events and not connection.joins):
             return events
         size = 0
         for event in self._behind_the_queue(connection.token, mailbox):
@@ -282,7 +285,7 @@ class Delivery:
             frame = connection.transport.frame(event.seq, event.push)
             events.append((frame, event))
             size += len(frame)
-            if size >= WRITE_BYTES:
+            if size >= WRITE_BYTES or not connection.joins:
                 break
         return events
 

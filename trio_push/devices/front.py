@@ -36,6 +36,7 @@ from trio_push.sockets import (
     close_gently,
     handshake,
     has_left,
+    receive_first,
     receive_some,
     reset,
     send_all,
@@ -178,7 +179,7 @@ class FrontDoor:
         try:
             if isinstance(sock, ssl.SSLSocket):
                 await handshake(sock)
-            data = await receive_some(sock)
+            data = await receive_first(sock)
             while len(data) < len(PREFACE) and PREFACE.startswith(data) and data:
                 more = await receive_some(sock)
                 data = data + more if more else b""
