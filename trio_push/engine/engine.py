@@ -173,18 +173,6 @@ class Engine:
             await trio.sleep(3 * BEAT_S)
             # Until they saw it, the others may have stored what is for devices here.
             self.tokens.renew_all()
-            await self._free_doubtful()
-
-    async def _free_doubtful(self) -> None:
-        """What was asked for in vain may have been done late: whoever has them is to look again."""
-        doubtful = self.tokens.take_doubtful()
-        try:
-            if doubtful:
-                await self.shared.let_go(self.members.name, doubtful)
-        except StoreFailed as failed:
-            self.members.failed(failed)
-        for node in self.members.others if doubtful else ():
-            self.post.tell(node, Due(doubtful))
 
     async def _learn_unregistered(self) -> None:
         try:

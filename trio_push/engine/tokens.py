@@ -69,8 +69,6 @@ class Tokens:
         self._renewing: dict[str, None] = {}
         #: connected tokens that could not be claimed when their devices came
         self._unclaimed: set[str] = set()
-        #: tokens that were asked for without an answer: they may be this node's, or become it
-        self._doubtful: set[str] = set()
         self._has_work = trio.Event()
         self._one_at_a_time = trio.Lock()
         #: rounds of what is shared that were begun and done, by number
@@ -151,11 +149,6 @@ class Tokens:
         """What the others know of this node may be wrong: tell them anew."""
         self.renew(connection.token for connection in self._directory.connections())
 
-    def take_doubtful(self) -> list[str]:
-        """Tokens that may be thought to be this node's, as it asked for them, and are not."""
-        doubtful, self._doubtful = self._doubtful, set()
-        return [token for token in doubtful if self._directory.get(token) is None]
-
     # -- what is shared
 
     async def run(self) -> None:
@@ -220,9 +213,6 @@ class Tokens:
                 wish.claim = claim
                 if claim.older is not None:
                     self.on_claimed(wish.token, claim.older)
-        except StoreFailed:
-            self._doubtful.update(wish.token for wish in wishes)
-            raise
         finally:
             # Without a claim, too, a device is let in.
             for wish in wishes:
