@@ -20,7 +20,7 @@ import pytest
 
 from tests.interop.running import PATIENCE_S, Device, Running, running
 from tests.interop.strict import APP, VOIP, Provider
-from tests.interop.test_strict_httpx import token_of
+from tests.interop.strict_clients.httpx import bearer
 from trio_push.faults import SCENARIOS, Rule
 from trio_push.faults.dice import Dice
 
@@ -121,7 +121,7 @@ def opened(
     headers = {"apns-topic": VOIP, "apns-expiration": "4000000000"}
     if is_strict:
         headers["apns-push-type"] = "voip"
-        headers["authorization"] = token_of(providers["by token"])
+        headers["authorization"] = bearer(providers["by token"])
     with launch_strict(apns_token_rate=0) if is_strict else running(tls_dir) as server:
         world = World(server, headers)
         yield world
