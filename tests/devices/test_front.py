@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import socket
 import ssl
+import time
+from urllib.parse import urlsplit
 
 import pytest
 import trio
@@ -11,8 +14,11 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.serving import Peer, nothing_left, request, serving, settle
 from trio_push.intake.apns import ApnsIntake
+from trio_push.server import Server
 
 EVENTS = request("GET", "/events?token=aa")
+#: include/net/tcp_states.h of Linux: we have ended the connection, and the peer knows
+TCP_FIN_WAIT2 = 5
 
 
 @pytest.mark.parametrize("over_tls", [False, True], ids=["plain", "tls"])
@@ -110,12 +116,21 @@ async def test_a_device_that_is_gone_before_it_has_come() -> None:
     async with serving() as server:
         async with Peer.connected(server) as provider:
             await provider.push("aa", b"x")
-        async with Peer.connected(server) as peer:
-            await peer.send(EVENTS)
+        _come_and_go(server)
         await settle(lambda: nothing_left(server))
         async with Peer.connected(server) as peer:
             await peer.listen("aa")
             assert (await peer.event()).data == "x"
+
+
+def _come_and_go(server: Server) -> None:
+    """Ask for events and end the connection, all before the server has a turn."""
+    url = urlsplit(server.addresses.wire[0])
+    with socket.create_connection((url.hostname, url.port)) as peer:
+        peer.sendall(EVENTS)
+        peer.shutdown(socket.SHUT_WR)
+        while peer.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] != TCP_FIN_WAIT2:
+            time.sleep(0.001)  # the server's kernel has not seen the end yet
 
 
 @pytest.mark.parametrize("how", ["close", "reset", "end"])
