@@ -25,10 +25,10 @@ demo: .venv/.installed
 loadtest: .venv/.installed
 	$(BIN)/python -m loadtest $(ARGS)
 
-# All of it, four environments side by side, as most tests wait most of the time; what ARGS names is
+# All of it, six environments side by side, as most tests wait most of the time; what ARGS names is
 # shown as it goes.
 test: .venv/.tox
-	$(BIN)/tox $(if $(ARGS),run $(ARGS),run-parallel --parallel 4)
+	$(BIN)/tox $(if $(ARGS),run $(ARGS),run-parallel --parallel 6)
 
 lint: .venv/.tox
 	$(BIN)/tox run -e lint,types,docs
