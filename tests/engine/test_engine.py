@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from tests.engine.nodes import Nodes, OneNode, until
-from tests.fakes import T0, push
+from tests.fakes import T0, FakeDevice, push
 from trio_push.errors import StoreFailed
 from trio_push.push import State
 from trio_push.wire.cursor import Cursor
@@ -279,3 +279,30 @@ async def test_a_node_that_was_taken_for_dead_comes_back(nodes: Nodes, a, b) -> 
         State.DELIVERED_LIVE,
     ]
     await until(lambda: here.events == moved.events == [b"x"])
+
+
+async def test_what_waits_for_a_device_that_is_coming_does_not_fail_with_the_others(
+    nodes: Nodes, a, b, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is in other hands by then, and would be answered for, and counted, twice."""
+    there = await b.connect("bb")
+
+    async def fails(messages: Any) -> None:
+        raise StoreFailed("cut off")
+
+    outcomes: list[State] = []
+
+    async def submit() -> None:
+        outcomes.extend(await a.submit(push(b"1", token="aa"), push(b"2", token="bb")))
+
+    async with trio.open_nursery() as nursery:
+        with a.engine.tokens.admitting("aa"):
+            monkeypatch.setattr(a.engine.shared, "send", fails)
+            nursery.start_soon(submit)
+            await until(lambda: a.count(State.LOST))
+            device = FakeDevice("aa")
+            a.router.attach(device)
+    assert (device.events, there.events) == ([b"1"], [])
+    assert outcomes == [State.DELIVERED_LIVE, State.LOST]
+    assert a.books["accepted"] == 2
+    nodes.check()

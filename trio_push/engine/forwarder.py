@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import trio
 
@@ -74,6 +74,10 @@ class Item:
         self.parcel.put(self.place, outcome, state)
 
 
+#: pushes of a round that are in no other hands yet, in order
+Mine: TypeAlias = dict[Item, None]
+
+
 class Forwarder:
     """`forward` takes pushes in; `run` brings them on."""
 
@@ -115,29 +119,34 @@ class Forwarder:
             await rest(self._shared, self._members)
 
     async def _bring(self, items: list[Item]) -> None:
+        mine = dict.fromkeys(items)
         for _ in range(MOVES):
             try:
-                items = await self._pass(items)
+                await self._pass(mine)
             except StoreFailed as failed:
                 self._members.failed(failed)
                 break
-            if not items:
+            if not mine:
                 return
-        for item in items:
-            if item.parcel.outcomes[item.place] is State.LOST:
-                item.put(State.LOST)
+        for item in mine:
+            item.put(State.LOST)
 
-    async def _pass(self, items: list[Item]) -> list[Item]:
-        """Bring pushes one step on; returns those whose device has moved meanwhile."""
+    async def _pass(self, mine: Mine) -> None:
+        """Bring pushes one step on; left are those whose device has moved meanwhile.
+
+        Raises StoreFailed; then those are left that are in no other hands yet.
+        """
         now = self._clock.wall()
-        delayed = [item for item in items if item.push.not_before > now]
-        due = [item for item in items if item.push.not_before <= now]
-        await self._store(delayed, now, force=True)
-        absent, nodes = await self._find(due)
-        await self._send(nodes)
-        return await self._store(absent, now, force=False)
+        delayed = [item for item in mine if item.push.not_before > now]
+        due = [item for item in mine if item.push.not_before <= now]
+        await self._store(delayed, mine, now, force=True)
+        absent, nodes = await self._find(due, mine)
+        await self._send(nodes, mine)
+        await self._store(absent, mine, now, force=False)
 
-    async def _find(self, items: list[Item]) -> tuple[list[Item], dict[str, list[Item]]]:
+    async def _find(
+        self, items: list[Item], mine: Mine
+    ) -> tuple[list[Item], dict[str, list[Item]]]:
         """Those that nobody owns, and the others by node; what is for here goes its way."""
         if not items:
             return [], {}
@@ -147,14 +156,14 @@ class Forwarder:
         nodes: defaultdict[str, list[Item]] = defaultdict(list)
         for item, owner in zip(items, owners, strict=True):
             if self._tokens.takes(item):
-                continue
-            if owner is None or owner in self._members.void or owner == self._members.name:
+                del mine[item]
+            elif owner is None or owner in self._members.void or owner == self._members.name:
                 absent.append(item)
             else:
                 nodes[owner].append(item)
         return absent, nodes
 
-    async def _send(self, nodes: dict[str, list[Item]]) -> None:
+    async def _send(self, nodes: dict[str, list[Item]], mine: Mine) -> None:
         if not nodes:
             return
         messages = {}
@@ -165,12 +174,13 @@ class Forwarder:
         await self._shared.send(messages)
         for items in nodes.values():
             for item in items:
+                del mine[item]
                 item.put(State.QUEUED, State.HANDED_OVER)
 
-    async def _store(self, items: list[Item], now: float, *, force: bool) -> list[Item]:
-        """Store pushes that nobody owns; returns those that somebody does own by now."""
+    async def _store(self, items: list[Item], mine: Mine, now: float, *, force: bool) -> None:
+        """Store pushes that nobody owns; left are those that somebody does own by now."""
         if not items:
-            return []
+            return
         # Owned by this node, but not connected here: the registry is about to hear that.
         void = {*self._members.void, self._members.name}
         stored = await self._shared.store(
@@ -182,7 +192,10 @@ class Forwarder:
             now=now,
         )
         await self._members.judge(each.owner for each in stored if each.owner is not None)
-        return [item for item, each in zip(items, stored, strict=True) if self._judge(item, each)]
+        for item, each in zip(items, stored, strict=True):
+            if each.state is not None:
+                del mine[item]
+                self._note(item, each, each.state)
 
     def _row(self, push: Push, now: float) -> HeldRow:
         self._local.advance(now)
@@ -190,16 +203,13 @@ class Forwarder:
         state = State.DELAYED if push.not_before > now else State.STORED
         return HeldRow(uid, push, state, NOT_YET)
 
-    def _judge(self, item: Item, stored: Stored) -> bool:
-        """Note what became of a push; True when its device has moved."""
-        if stored.state is None:
-            return True
+    def _note(self, item: Item, stored: Stored, state: State) -> None:
+        """What became of a push."""
         if stored.replaced:
             self._ledger.take_over(State.COALESCED)
-        if stored.state.is_open:
-            item.put(stored.state, State.HANDED_OVER)
+        if state.is_open:
+            item.put(state, State.HANDED_OVER)
             # A device that came here meanwhile may have been given its rows before this one.
             self._tokens.look_again(item.push.token)
         else:
-            item.put(stored.state)
-        return False
+            item.put(state)
