@@ -120,7 +120,7 @@ def _bounds(scale: Scale, measured: Measured) -> list[Bound]:
             "at most",
             _MOST_KIB[scale.transport],
         ),
-        Bound("pushes in a second", figure("push", "per_s"), "at least", 0.99 * scale.rate),
+        Bound("pushes in a second", figure("push", "per_s"), "at least", 0.95 * scale.rate),
         Bound("pushes that had not arrived", figure("push", "lost"), "at most", 0),
         Bound("latency at half the rate (p99), ms", figure("half", "p99_ms"), "at most", 500),
         Bound("broadcast to all, s", figure("broadcast", "seconds"), "at most", broadcast_s),
@@ -176,7 +176,9 @@ async def _pushes(world: World, rate: float, seconds: float) -> Sample:
     accepted, latency = audit.pushes.accepted, audit.latency.since(Histogram())
     missing = accepted - audit.deliveries.distinct
     before, swarm_before = world.server_usage(), world.swarm_usage()
+    began = trio.current_time()
     await world.driver(rate).run(seconds)
+    elapsed = trio.current_time() - began
     cost, swarm = world.server_usage() - before, world.swarm_usage() - swarm_before
     with trio.move_on_after(_ARRIVE_S):
         while audit.pushes.accepted - audit.deliveries.distinct > missing:
@@ -184,8 +186,9 @@ async def _pushes(world: World, rate: float, seconds: float) -> Sample:
     count = audit.pushes.accepted - accepted
     return {
         "count": count,
-        "per_s": count / seconds,
-        "seconds": seconds,
+        # until the last one was answered, which is later than planned where they do not keep up
+        "per_s": count / elapsed,
+        "seconds": elapsed,
         "cpu_us": cost.cpu_s / max(count, 1) * 1e6,
         "swarm_us": swarm.cpu_s / max(count, 1) * 1e6,
         # all devices are there: what is still on its way, or stored, should not be

@@ -56,6 +56,20 @@ async def test_many_devices_each_at_its_time(
     assert [device.times for device in devices] == [[30, 60]] * 500 + [[31, 61]] * 500
 
 
+async def test_who_is_due_within_a_thirtieth_of_the_interval_is_written_to_in_one_go(
+    autojump_clock: MockClock, node: Node, heartbeat: Heartbeat
+) -> None:
+    devices = []
+    for n in range(8):
+        devices.append(attach(node, heartbeat, Timed(f"{n:04x}")))
+        await trio.sleep(0.125)
+    await trio.sleep(31)
+    assert [device.times for device in devices] == [[30], *[[31]] * 7]
+    await trio.sleep(60)
+    # the round keeps the spread of the arrivals: nobody is later and later
+    assert all(device.times[-1] - device.times[0] <= 60 for device in devices)
+
+
 async def test_a_device_that_is_gone_is_noticed(
     autojump_clock: MockClock, node: Node, heartbeat: Heartbeat
 ) -> None:

@@ -17,8 +17,11 @@ from trio_push.wire.close_codes import SILENT
 
 #: devices written to before other tasks get a turn
 SLICE = 200
-#: seconds between two looks at who is due, at least
+#: Seconds between two looks at who is due, at least, and looks in an interval, at most: who is due
+#: a little earlier or later is written to in one go, for waking up is most of what a beat costs,
+#: here and at the other end.
 TICK_S = 0.25
+LOOKS = 30
 #: intervals without a sign of life: gone at the third beat in a row to which there was no answer;
 #: the half is the time that an answer may take
 DEAD_AFTER = 2.5
@@ -32,6 +35,7 @@ class Heartbeat:
     def __init__(self, delivery: Delivery, interval_s: float) -> None:
         self._delivery = delivery
         self._interval_s = interval_s
+        self._tick_s = max(TICK_S, interval_s / LOOKS)
         self._dead_after_s = max(DEAD_AFTER * interval_s, LEAST_SILENCE_S)
         #: (trio time of the next beat, connection); in order, as the interval is the same for all
         self._round: deque[tuple[float, Connection]] = deque()
@@ -46,7 +50,7 @@ class Heartbeat:
         while True:
             # Who comes meanwhile is due an interval from then: later than all who are here.
             in_s = self._round[0][0] - trio.current_time() if self._round else self._interval_s
-            await trio.sleep(max(in_s, TICK_S))
+            await trio.sleep(max(in_s, self._tick_s))
             await self._beat(trio.current_time())
 
     async def _beat(self, now: float) -> None:
