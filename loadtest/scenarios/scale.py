@@ -44,6 +44,8 @@ _SETTLE_S: Final = 2.0
 #: a push that was accepted has reached its device by then
 _ARRIVE_S: Final = 5.0
 _LOOK_S: Final = 0.02
+#: what the end of a device's connection may take, at both ends
+_GOODBYE_S: Final = 200e-6
 #: for what a stage does beside its own time
 _GRACE_S: Final = 60
 #: memory of the server for a device, as `idle` has it; a mixed crowd is half of each
@@ -105,7 +107,7 @@ def _stages(scale: Scale) -> list[Stage[World]]:
         Stage("broadcast", _broadcast, _BROADCAST_S + _GRACE_S, always=True),
         Stage("storm", partial(_storm, scale), 2 * _BACK_S + _GRACE_S),
         Stage("books", _books, 2 * _GRACE_S),
-        Stage("drain", _drain, _GRACE_S),
+        Stage("drain", _drain, _GRACE_S + scale.devices * _GOODBYE_S),
     ]
 
 
