@@ -24,9 +24,9 @@ class Listeners:
     def open(cls, settings: ServeSettings, files: ExitStack) -> Listeners:
         """Those of `settings`, closed with `files`. Raises ConfigError."""
         return cls(
-            tuple(_open(address, files) for address in settings.listen),
-            tuple(_open(address, files) for address in settings.tls_listen),
-            None if settings.api == "off" else _open(settings.api, files),
+            tuple(_open(address, files, settings) for address in settings.listen),
+            tuple(_open(address, files, settings) for address in settings.tls_listen),
+            None if settings.api == "off" else _open(settings.api, files, settings),
         )
 
     @classmethod
@@ -49,8 +49,9 @@ def url_of(scheme: str, sock: socket.socket) -> str:
     return f"{scheme}://{Address(host, port)}"
 
 
-def _open(address: str, files: ExitStack) -> socket.socket:
+def _open(address: str, files: ExitStack, settings: ServeSettings) -> socket.socket:
     host, port = Address.parse(address)
-    sock = listen(host, port)
+    # Devices are written to by the heartbeat, and providers that say nothing are not kept.
+    sock = listen(host, port, probes=settings.keepalive_s == 0)
     files.callback(sock.close)
     return sock

@@ -20,8 +20,10 @@ from trio_push.errors import ConfigError
 #: What a non-blocking operation raises when the kernel (or TLS) wants to be waited for.
 WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
-#: seconds of silence after which the kernel asks a peer whether it is still there
-PROBE_S = 60
+#: seconds of silence after which the kernel asks a peer whether it is still there, and between
+#: two such probes: three may be lost before USER_TIMEOUT_MS is over and the connection with it
+PROBE_S = 30
+PROBE_AGAIN_S = 10
 #: milliseconds after which unacknowledged data means that the peer is gone
 USER_TIMEOUT_MS = 60_000
 #: bytes read at a time
@@ -34,8 +36,12 @@ LINGER_BYTES = 65_536
 _TCP_ESTABLISHED: Final = 1
 
 
-def listen(host: str, port: int, *, backlog: int = 65_535) -> socket.socket:
+def listen(host: str, port: int, *, probes: bool = True, backlog: int = 65_535) -> socket.socket:
     """A listening socket whose accepted ones inherit what a long-lived connection needs.
+
+    Without `probes` the kernel asks no silent peer: for connections on which something is written
+    now and then. The probes of very many go out at one moment, more than the queue of a network
+    interface takes, and a peer whose probes are dropped is taken for gone.
 
     Raises ConfigError when the address cannot be had.
     """
@@ -44,12 +50,12 @@ def listen(host: str, port: int, *, backlog: int = 65_535) -> socket.socket:
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, probes)
         if hasattr(socket, "TCP_USER_TIMEOUT"):
             # Without these a dead peer is noticed after 15 minutes if something is sent to it,
             # and else after two hours. Inherited by accept on Linux.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, PROBE_S)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, PROBE_S)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, PROBE_AGAIN_S)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
         sock.bind((host, port))
         sock.listen(backlog)

@@ -185,7 +185,8 @@ def disagreements(
     """What the books of the servers at `urls`, the survivors, say against the account.
 
     Of servers that were killed `in_hand` pushes may be in the books wrongly. So many `doubles` are
-    within the promise; without it, as many as the servers know of.
+    within the promise; without it, as many as the servers know of: what is repeated, and what was
+    under way when a store failed.
     """
     ended, lost = books["ended"], books["ended"]["lost"]
     accepted, unanswered, read = (
@@ -193,7 +194,7 @@ def disagreements(
         for counts in (account.accepted, account.unanswered, account.events)
     )
     most_accepted = accepted + unanswered + lost + in_hand
-    most_doubles = books["repeated"] if doubles is None else doubles
+    most_doubles = books["repeated"] + lost if doubles is None else doubles
     between = {
         "what was handed over was taken over": ended["handed_over"] <= in_hand,
         "and once, but for what was lost": books["taken_over"] <= lost + in_hand,
