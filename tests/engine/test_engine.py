@@ -306,3 +306,23 @@ async def test_what_waits_for_a_device_that_is_coming_does_not_fail_with_the_oth
     assert outcomes == [State.DELIVERED_LIVE, State.LOST]
     assert a.books["accepted"] == 2
     nodes.check()
+
+
+async def test_who_goes_again_while_others_are_let_go_of_has_not_left_yet(
+    nodes: Nodes, a, b, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it was given meanwhile is not written down: another node would give it once more."""
+    tokens, let_go = a.engine.tokens, a.engine.shared.let_go
+    device, other = await a.connect("aa"), await a.connect("bb")
+
+    async def slow(node: str, some: list[str]) -> None:
+        await let_go(node, some)
+        if some == ["bb"]:
+            a.disconnect(device)
+
+    monkeypatch.setattr(a.engine.shared, "let_go", slow)
+    tokens.left("aa")  # it has gone, and is back
+    a.disconnect(other)
+    await until(lambda: device.closed)
+    await until(lambda: tokens.has_left("aa"))
+    assert await nodes.shared.owners(["aa"]) == [None]

@@ -361,12 +361,10 @@ class Engine:
                 return None if answer is None else Statement(await answer(body))
 
     async def _yield(self, token: str, seq: int | None) -> SentSince | None:
-        has_left = self.tokens.has_left(token)
         missed = self.local.give_up(token, seq)
-        if not has_left:
-            try:
-                await self.tokens.settle()
-            except StoreFailed as failed:
-                self.members.failed(failed)
-                return None
+        try:
+            await self.tokens.settle_one(token)
+        except StoreFailed as failed:
+            self.members.failed(failed)
+            return None
         return SentSince([each.push for each in missed.events], missed.complete)

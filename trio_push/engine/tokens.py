@@ -64,7 +64,9 @@ class Tokens:
         #: tokens whose devices are being admitted → pushes that wait for that, and how many admit
         self._admitting: dict[str, tuple[list[Item], list[None]]] = {}
         self._wishes: list[_Wish] = []
-        self._leaving: dict[str, None] = {}
+        #: tokens whose devices have gone → a number for each time that one has
+        self._leaving: dict[str, int] = {}
+        self._gone = 0
         #: connected tokens to be claimed where nobody else has them, or looked at again
         self._renewing: dict[str, None] = {}
         #: connected tokens that could not be claimed when their devices came
@@ -121,7 +123,8 @@ class Tokens:
     def left(self, token: str) -> None:
         """The device of a token has gone."""
         self._unclaimed.discard(token)
-        self._leaving[token] = None
+        self._gone += 1
+        self._leaving[token] = self._gone
         self._has_work.set()
 
     def takes(self, item: Item) -> bool:
@@ -171,6 +174,13 @@ class Tokens:
         for wish in wishes:
             wish.done.set()
 
+    async def settle_one(self, token: str) -> None:
+        """What others should know of a token whose device is not here. Raises StoreFailed."""
+        if self.has_left(token):
+            await self._journal.commit()
+        else:
+            await self.settle()
+
     async def settle(self) -> None:
         """Do all that waits to be done. Raises StoreFailed."""
         needed = self._begun + 1
@@ -189,12 +199,14 @@ class Tokens:
             self._done = number
 
     async def _let_go(self) -> None:
-        tokens = list(self._leaving)
-        free = [token for token in tokens if self._is_free(token)]
+        leaving = dict(self._leaving)
+        free = [token for token in leaving if self._is_free(token)]
         if free:
             await self._shared.let_go(self._members.name, free)
-        for token in tokens:
-            del self._leaving[token]
+        for token, number in leaving.items():
+            # Not who came and went again meanwhile: what that was given is not written down yet.
+            if self._leaving[token] == number:
+                del self._leaving[token]
         # Who came back meanwhile may have been let go of just now.
         self.renew(token for token in free if self._directory.get(token) is not None)
 
