@@ -194,7 +194,7 @@ def disagreements(
         for counts in (account.accepted, account.unanswered, account.events)
     )
     most_accepted = accepted + unanswered + lost + in_hand
-    most_doubles = books["repeated"] + lost if doubles is None else doubles
+    most_doubles = books["repeated"] + lost + in_hand if doubles is None else doubles
     between = {
         "what was handed over was taken over": ended["handed_over"] <= in_hand,
         "and once, but for what was lost": books["taken_over"] <= lost + in_hand,
