@@ -25,7 +25,7 @@ from trio_push.clock import Clock
 from trio_push.config import SECONDS
 from trio_push.devices.connection import Connection
 from trio_push.engine.chores import Chores
-from trio_push.engine.contract import Shared
+from trio_push.engine.contract import Claim, Shared
 from trio_push.engine.forwarder import Forwarder
 from trio_push.engine.journal import SharedJournal
 from trio_push.engine.live import Live
@@ -53,7 +53,7 @@ from trio_push.engine.messages import (
     Yield,
 )
 from trio_push.engine.post import Post
-from trio_push.engine.tokens import Tokens
+from trio_push.engine.tokens import Admission, Tokens
 from trio_push.errors import Refusal, StoreFailed
 from trio_push.mailbox.history import Missed
 from trio_push.push import State
@@ -188,21 +188,38 @@ class Engine:
 
         Yields what it missed of another node's events, if it says that it comes from there.
         """
-        with self.tokens.admitting(token):
-            missed, asked, silent = None, None, None
+        with self.tokens.admitting(token) as admission:
+            missed, silent = None, None
             if cursor is not None and cursor.epoch in self.members.others:
                 # First, so that what was sent there is out of the rows when they are claimed.
-                asked = cursor.epoch
-                missed = await self._missed(asked, token, cursor.seq)
-                silent = asked if missed is None else None
-            claim = await self.tokens.claim(token, silent)
-            if claim is not None and claim.older in self.members.living and claim.older != asked:
-                reply = await self._ask_to_yield(claim.older, token, None)
-                silent = claim.older if reply is None else None
-                claim = await self.tokens.claim(token, silent)
+                missed = await self._missed(cursor.epoch, token, cursor.seq)
+                silent = cursor.epoch if missed is None else None
+            claim = await self._claim(token, silent, admission)
             if claim is not None:
                 self.local.adopt(token, claim.rows, cursor)
             yield missed
+
+    async def _claim(self, token: str, silent: str | None, admission: Admission) -> Claim | None:
+        """Have a token with all that is held for it; None when what is shared is away.
+
+        Of nodes that have it claimed, the last one wins. Without its rows another lets its device
+        in, and sees soon that it has lost.
+        """
+        async with admission.turn:
+            yielded = admission.yielded
+            claim = await self.tokens.claim(token, silent)
+            if claim is not None and claim.older in self.members.living and claim.older != silent:
+                reply = await self._ask_to_yield(claim.older, token, None)
+                silent = claim.older if reply is None else None
+                yielded = admission.yielded
+                claim = await self.tokens.claim(token, silent, renew=True)
+            while claim is not None and not claim.refused and yielded != admission.yielded:
+                # Another has asked for the token meanwhile: with these rows, perhaps.
+                yielded = admission.yielded
+                claim = await self.tokens.claim(token, renew=True)
+        if claim is not None and claim.refused:
+            self.tokens.renew((token,))
+        return claim
 
     async def _missed(self, node: str, token: str, seq: int) -> Missed | None:
         reply = await self._ask_to_yield(node, token, seq)
@@ -362,6 +379,7 @@ class Engine:
 
     async def _yield(self, token: str, seq: int | None) -> SentSince | None:
         missed = self.local.give_up(token, seq)
+        self.tokens.note_yielded(token)
         try:
             await self.tokens.settle_one(token)
         except StoreFailed as failed:

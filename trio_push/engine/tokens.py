@@ -34,13 +34,32 @@ RETRY_S: Final = 1.0
 class _Wish:
     """A claim that somebody waits for."""
 
-    __slots__ = ("claim", "done", "silent", "token")
+    __slots__ = ("claim", "done", "renew", "silent", "token")
 
-    def __init__(self, token: str, silent: str | None) -> None:
+    def __init__(self, token: str, silent: str | None, *, renew: bool) -> None:
         self.token = token
         self.silent = silent
+        self.renew = renew
         self.done = trio.Event()
         self.claim: Claim | None = None
+
+
+class Admission:
+    """A token whose devices are being admitted."""
+
+    __slots__ = ("devices", "is_to_renew", "parked", "turn", "yielded")
+
+    def __init__(self) -> None:
+        #: pushes that wait for that
+        self.parked: list[Item] = []
+        #: how many devices that are
+        self.devices = 0
+        #: who claims the token: one after the other, as what comes with it is all for the first
+        self.turn = trio.Lock()
+        #: it is to be looked at again when they are there
+        self.is_to_renew = False
+        #: times that another node, which claimed the token later, has asked for it meanwhile
+        self.yielded = 0
 
 
 class Tokens:
@@ -61,8 +80,7 @@ class Tokens:
         self._directory = directory
         self._local = local
         self._clock = clock
-        #: tokens whose devices are being admitted → pushes that wait for that, and how many admit
-        self._admitting: dict[str, tuple[list[Item], list[None]]] = {}
+        self._admitting: dict[str, Admission] = {}
         self._wishes: list[_Wish] = []
         #: tokens whose devices have gone → a number for each time that one has
         self._leaving: dict[str, int] = {}
@@ -83,21 +101,29 @@ class Tokens:
     # -- devices
 
     @contextmanager
-    def admitting(self, token: str) -> Iterator[None]:
+    def admitting(self, token: str) -> Iterator[Admission]:
         """Around the claim of a token and the attaching of its device: pushes to it wait."""
-        parked, admissions = self._admitting.setdefault(token, ([], []))
-        admissions.append(None)
+        admission = self._admitting.setdefault(token, Admission())
+        admission.devices += 1
         try:
-            yield
+            yield admission
         finally:
-            admissions.pop()
-            if not admissions:
-                self._end_admission(token, parked)
+            admission.devices -= 1
+            if not admission.devices:
+                self._end_admission(token, admission)
 
-    async def claim(self, token: str, silent: str | None = None) -> Claim | None:
+    def note_yielded(self, token: str) -> None:
+        """Another node was given the token, as far as it had come here."""
+        if token in self._admitting:
+            self._admitting[token].yielded += 1
+
+    async def claim(
+        self, token: str, silent: str | None = None, *, renew: bool = False
+    ) -> Claim | None:
         """The token is this node's from now on, whoever had it; to be called while admitting.
 
-        `silent` is who had it and did not answer.
+        `silent` is who had it and did not answer. With `renew` it stays with a node that has
+        claimed it meanwhile.
 
         None when what is shared is away: then it is claimed when that is back. An older
         connection of the device here proves nothing: it may have been elsewhere since.
@@ -105,7 +131,7 @@ class Tokens:
         self._unclaimed.add(token)
         if self._members.failure is not None:
             return None
-        wish = _Wish(token, silent)
+        wish = _Wish(token, silent, renew=renew)
         self._wishes.append(wish)
         self._has_work.set()
         await wish.done.wait()
@@ -113,11 +139,13 @@ class Tokens:
             self._unclaimed.discard(token)
         return wish.claim
 
-    def _end_admission(self, token: str, parked: list[Item]) -> None:
+    def _end_admission(self, token: str, admission: Admission) -> None:
         del self._admitting[token]
         if self._directory.get(token) is None:
             self._local.evict(token)
-        for item in parked:
+        elif admission.is_to_renew:
+            self.renew((token,))
+        for item in admission.parked:
             self._local.bring(item)
 
     def left(self, token: str) -> None:
@@ -130,7 +158,7 @@ class Tokens:
     def takes(self, item: Item) -> bool:
         """Whether a push is for a device here, or one that is coming; then it goes its way."""
         if item.push.token in self._admitting:
-            self._admitting[item.push.token][0].append(item)
+            self._admitting[item.push.token].parked.append(item)
         elif self._directory.get(item.push.token) is not None:
             self._local.bring(item)
         else:
@@ -143,8 +171,15 @@ class Tokens:
             self.renew((token,))
 
     def renew(self, tokens: Iterable[str]) -> None:
-        """See to it that these are this node's, unless another has them, with all their rows."""
-        self._renewing |= dict.fromkeys(tokens)
+        """See to it that these are this node's, unless another has them, with all their rows.
+
+        Not while their devices are admitted: the rows are not this node's before its claim is done.
+        """
+        for token in tokens:
+            if token in self._admitting:
+                self._admitting[token].is_to_renew = True
+            else:
+                self._renewing[token] = None
         if self._renewing:
             self._has_work.set()
 
@@ -188,9 +223,11 @@ class Tokens:
             if self._done >= needed:
                 return  # begun and done since, for somebody else
             self._begun = number = self._begun + 1
-            # Rows of a device that left must be there before another node may have the token.
+            # Rows of a device that left must be there before another node may have the token: who
+            # leaves during the commit may have been given something that is not in it.
+            leaving = dict(self._leaving)
             await self._journal.commit()
-            await self._let_go()
+            await self._let_go(leaving)
             while self._wishes:
                 wishes, self._wishes = self._wishes[:ROUND], self._wishes[ROUND:]
                 await self._claim(wishes)
@@ -198,8 +235,7 @@ class Tokens:
                 await self._renew(list(self._renewing)[:ROUND])
             self._done = number
 
-    async def _let_go(self) -> None:
-        leaving = dict(self._leaving)
+    async def _let_go(self, leaving: Mapping[str, int]) -> None:
         free = [token for token in leaving if self._is_free(token)]
         if free:
             await self._shared.let_go(self._members.name, free)
@@ -219,22 +255,32 @@ class Tokens:
 
     async def _claim(self, wishes: Sequence[_Wish]) -> None:
         try:
-            silent = {wish.token: wish.silent for wish in wishes if wish.silent is not None}
-            claims = await self._ask([wish.token for wish in wishes], silent, renew=False)
-            for wish, claim in zip(wishes, claims, strict=True):
-                wish.claim = claim
-                if claim.older is not None:
-                    self.on_claimed(wish.token, claim.older)
+            for renew in (False, True):
+                await self._fulfil([wish for wish in wishes if wish.renew is renew], renew=renew)
         finally:
             # Without a claim, too, a device is let in.
             for wish in wishes:
                 wish.done.set()
 
+    async def _fulfil(self, wishes: Sequence[_Wish], *, renew: bool) -> None:
+        silent = {wish.token: wish.silent for wish in wishes if wish.silent is not None}
+        claims = await self._ask([wish.token for wish in wishes], silent, renew=renew)
+        for wish, claim in zip(wishes, claims, strict=True):
+            wish.claim = claim
+            if claim.older is not None and not renew:
+                self.on_claimed(wish.token, claim.older)
+
     async def _renew(self, tokens: Sequence[str]) -> None:
-        here = [token for token in tokens if self._directory.get(token) is not None]
-        claims = await self._ask(here, renew=True)
+        # What there is to look at from now on is not in this answer.
         for token in tokens:
-            self._renewing.pop(token, None)
+            del self._renewing[token]
+        self.renew(token for token in tokens if token in self._admitting)
+        here = [token for token in tokens if self._is_settled_here(token)]
+        try:
+            claims = await self._ask(here, renew=True)
+        except StoreFailed:
+            self.renew(here)
+            raise
         for token, claim in zip(here, claims, strict=True):
             connection = self._directory.get(token)
             if connection is None:
@@ -247,6 +293,9 @@ class Tokens:
                 self._local.displace(connection)
             elif self._local.adopt(token, claim.rows):
                 self._local.deliver(connection)
+
+    def _is_settled_here(self, token: str) -> bool:
+        return token not in self._admitting and self._directory.get(token) is not None
 
     async def _ask(
         self, tokens: Sequence[str], silent: Mapping[str, str] = NO_ONE, *, renew: bool
