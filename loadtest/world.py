@@ -32,6 +32,7 @@ from trio_push.swarm.run import wait_settled
 from trio_push.swarm.server_ledger import ServerLedger, open_ledger
 from trio_push.swarm.settings import SwarmSettings
 from trio_push.swarm.target import Target, look_up_server
+from trio_push.watch.garbage import keep_frozen
 
 #: the server answers a broadcast when it is done; to a million devices that takes a while
 _BROADCAST_S: Final = 300
@@ -126,6 +127,7 @@ async def open_world(
                 lost = trio.Event()
                 await nursery.start(crowd.run, lost.set)
                 nursery.start_soon(_fail_when_lost, crowd, lost)
+                nursery.start_soon(keep_frozen, lambda: crowd.connections.now)
                 yield World(
                     settings=settings,
                     server=server,

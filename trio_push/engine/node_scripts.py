@@ -50,6 +50,11 @@ found[2] = changed
 return found
 """)
 
+#: KEYS are inboxes; (a message for each)
+SEND: Final = Script.of("""
+for i, inbox in ipairs(KEYS) do redis.call('XADD', inbox, '*', 'm', ARGV[i]) end
+""")
+
 #: KEYS[1] is the base of a node; (who takes out, whose inbox it is, ids…) → {id, …} of those
 #: that another has taken out. Of what was taken out of another's inbox it is kept who did it.
 DONE: Final = Script.of("""

@@ -37,10 +37,10 @@ from trio_push.engine.redis_commands import (
     ByText,
     Command,
     evalsha,
+    evalsha_of,
     hgetall,
     hmget,
     hvals,
-    xadd,
 )
 from trio_push.engine.redis_values import (
     ANSWERS_BYTES,
@@ -156,7 +156,18 @@ class RedisShared:
         await self._run([lambda p: p.zadd(self._keys.nodes, {node: 1})])
 
     async def send(self, messages: Mapping[str, bytes]) -> None:
-        await self._run([xadd(self._keys.inbox(node), data) for node, data in messages.items()])
+        # One script for all of them, as each command costs its sender 40 µs; in a cluster each
+        # inbox may lie elsewhere.
+        nodes = list(messages)
+        together = [nodes] if self.partitions == 1 else [[node] for node in nodes]
+        sends = [
+            evalsha_of(
+                node_scripts.SEND, [self._keys.inbox(n) for n in some], [messages[n] for n in some]
+            )
+            for some in together
+            if some
+        ]
+        await self._run(sends)
 
     async def receive(self, node: str, after: str, *, wait: bool = True) -> list[tuple[str, bytes]]:
         inbox = self._keys.inbox(node)

@@ -32,11 +32,11 @@ _BY_SHA: Final = {
 
 
 def evalsha(script: Script, base: str, args: Sequence[Any]) -> Command:
-    return lambda pipe: pipe.evalsha(script.sha, [base], list(args))
+    return evalsha_of(script, [base], args)
 
 
-def xadd(key: str, data: bytes) -> Command:
-    return lambda pipe: pipe.xadd(key, {"m": data})
+def evalsha_of(script: Script, keys: Sequence[str], args: Sequence[Any]) -> Command:
+    return lambda pipe: pipe.evalsha(script.sha, list(keys), list(args))
 
 
 def hmget(key: str, fields: Sequence[str]) -> Command:
