@@ -47,7 +47,7 @@ class Account:
         #: answered with 200: what may be stored, and what may not
         self.kept: set[int] = set()
         self.live: set[int] = set()
-        self.refused = 0
+        self.refused: set[int] = set()
         #: by where: pushes that were answered with 200, or not at all, and events that were read
         self.accepted: Counter[str] = Counter()
         self.unanswered: Counter[str] = Counter()
@@ -61,6 +61,11 @@ class Account:
     @property
     def doubles(self) -> int:
         return self.read.total() - len(self.read)
+
+    @property
+    def read_in_spite(self) -> int:
+        """Pushes that a device took while they were refused, because they could not be written."""
+        return len(self.refused & self.read.keys())
 
     def missing(self) -> set[int]:
         return self.kept - self.read.keys()
@@ -136,7 +141,7 @@ class Load:
             self.account.unanswered[url] += status == 0
         assert status in (200, 503), status
         if status == 503:
-            self.account.refused += 1
+            self.account.refused.add(number)
         else:
             self.account.accepted[url] += 1
             (self.account.kept if may_be_stored else self.account.live).add(number)
@@ -193,8 +198,8 @@ def disagreements(
         sum(counts[url] for url in urls)
         for counts in (account.accepted, account.unanswered, account.events)
     )
-    most_accepted = accepted + unanswered + lost + in_hand
-    most_doubles = books["repeated"] + lost + in_hand if doubles is None else doubles
+    most_accepted = accepted + unanswered + account.read_in_spite + lost + in_hand
+    most_doubles = books["repeated"] + lost if doubles is None else doubles
     between = {
         "what was handed over was taken over": ended["handed_over"] <= in_hand,
         "and once, but for what was lost": books["taken_over"] <= lost + in_hand,
@@ -230,7 +235,7 @@ async def agree(load: Load, *servers: Crew, **allowed: int) -> dict[str, Any]:
                 break
             await trio.sleep(0.2)
     account = load.account
-    told = account.accepted, account.unanswered, account.refused
+    told = account.accepted, account.unanswered, len(account.refused), account.read_in_spite
     seen = account.events, account.doubles, sorted(account.missing())[:20]
     assert not found, (found, books, told, seen)
     return books

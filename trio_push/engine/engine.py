@@ -4,6 +4,7 @@ Without it a node is alone, and asks nobody. What each part of it does:
 
     members     who is there, and is what is shared in reach?
     tokens      which devices are this node's
+    handover    a device comes from another node: what is held for it comes with it
     forwarder   pushes for devices that are not
     post        the inbox: pushes, news, questions
     chores      what is due or expired; the inboxes of the dead
@@ -14,8 +15,8 @@ Without it a node is alone, and asks nobody. What each part of it does:
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Final, TypeAlias
 
 import structlog
@@ -25,14 +26,14 @@ from trio_push.clock import Clock
 from trio_push.config import SECONDS
 from trio_push.devices.connection import Connection
 from trio_push.engine.chores import Chores
-from trio_push.engine.contract import Claim, Shared
+from trio_push.engine.contract import Shared
 from trio_push.engine.forwarder import Forwarder
+from trio_push.engine.handover import Handover
 from trio_push.engine.journal import SharedJournal
 from trio_push.engine.live import Live
 from trio_push.engine.local import Local
 from trio_push.engine.members import BEAT_S, Members
 from trio_push.engine.messages import (
-    ANSWER_S,
     Ack,
     Acknowledged,
     Broadcast,
@@ -48,12 +49,11 @@ from trio_push.engine.messages import (
     Recall,
     Registration,
     Reply,
-    SentSince,
     Statement,
     Yield,
 )
 from trio_push.engine.post import Post
-from trio_push.engine.tokens import Admission, Tokens
+from trio_push.engine.tokens import Tokens
 from trio_push.errors import Refusal, StoreFailed
 from trio_push.mailbox.history import Missed
 from trio_push.push import State
@@ -112,6 +112,8 @@ class Engine:
             shared, members, tokens, local, ledger, clock, per_token=per_token
         )
         self.post = Post(shared, members, local, ledger, clock)
+        self._handover = Handover(members, tokens, local, self.post, clock)
+        self.admitting = self._handover.admitting
         self.chores = Chores(shared, members, tokens, self.post, ledger, clock)
         live.join(shared, members, self.post)
         local.tokens, local.forwarder = tokens, self.forwarder
@@ -182,55 +184,6 @@ class Engine:
 
     # -- devices
 
-    @asynccontextmanager
-    async def admitting(self, token: str, cursor: Cursor | None) -> AsyncIterator[Missed | None]:
-        """Around the attaching of a device: brings what other nodes have for it.
-
-        Yields what it missed of another node's events, if it says that it comes from there.
-        """
-        with self.tokens.admitting(token) as admission:
-            missed, silent = None, None
-            if cursor is not None and cursor.epoch in self.members.others:
-                # First, so that what was sent there is out of the rows when they are claimed.
-                missed = await self._missed(cursor.epoch, token, cursor.seq)
-                silent = cursor.epoch if missed is None else None
-            claim = await self._claim(token, silent, admission)
-            if claim is not None:
-                self.local.adopt(token, claim.rows, cursor)
-            yield missed
-
-    async def _claim(self, token: str, silent: str | None, admission: Admission) -> Claim | None:
-        """Have a token with all that is held for it; None when what is shared is away.
-
-        Of nodes that have it claimed, the last one wins. Without its rows another lets its device
-        in, and sees soon that it has lost.
-        """
-        async with admission.turn:
-            yielded = admission.yielded
-            claim = await self.tokens.claim(token, silent)
-            if claim is not None and claim.older in self.members.living and claim.older != silent:
-                reply = await self._ask_to_yield(claim.older, token, None)
-                silent = claim.older if reply is None else None
-                yielded = admission.yielded
-                claim = await self.tokens.claim(token, silent, renew=True)
-            while claim is not None and not claim.refused and yielded != admission.yielded:
-                # Another has asked for the token meanwhile: with these rows, perhaps.
-                yielded = admission.yielded
-                claim = await self.tokens.claim(token, renew=True)
-        if claim is not None and claim.refused:
-            self.tokens.renew((token,))
-        return claim
-
-    async def _missed(self, node: str, token: str, seq: int) -> Missed | None:
-        reply = await self._ask_to_yield(node, token, seq)
-        if reply is None:
-            return None
-        return Missed(self.local.remember(token, reply.pushes), reply.complete)
-
-    async def _ask_to_yield(self, node: str, token: str, seq: int | None) -> SentSince | None:
-        reply = await self.post.ask(node, Yield(token, self._clock.wall(), seq))
-        return reply if isinstance(reply, SentSince) else None
-
     def admit_late(self, connection: Connection, user: str | None) -> None:
         """A device has been attached already: bring what other nodes have for it."""
         if self._nursery is not None:
@@ -273,7 +226,7 @@ class Engine:
         return True
 
     async def _resume_from(self, connection: Connection, cursor: Cursor, before: int) -> None:
-        missed = await self._missed(cursor.epoch, connection.token, cursor.seq)
+        missed = await self._handover.missed(cursor, connection.token)
         if not connection.closed:
             elsewhere = missed or Missed([], complete=False)
             self._router.resume(connection, cursor, before=before, elsewhere=elsewhere)
@@ -353,10 +306,8 @@ class Engine:
 
     async def _answer(self, question: Question) -> Reply | None:
         match question:
-            case Yield(token, asked_at, seq):
-                if self._clock.wall() > asked_at + ANSWER_S:
-                    return None
-                return await self._yield(token, seq)
+            case Yield():
+                return await self._handover.answer(question)
             case ConnectedAt(token):
                 connection = self._directory.get(token)
                 return Counts({0: int(connection.connected_at * 1000) if connection else 0})
@@ -376,13 +327,3 @@ class Engine:
             case Inquiry(kind, body):
                 answer = self._answers.get(kind)
                 return None if answer is None else Statement(await answer(body))
-
-    async def _yield(self, token: str, seq: int | None) -> SentSince | None:
-        missed = self.local.give_up(token, seq)
-        self.tokens.note_yielded(token)
-        try:
-            await self.tokens.settle_one(token)
-        except StoreFailed as failed:
-            self.members.failed(failed)
-            return None
-        return SentSince([each.push for each in missed.events], missed.complete)

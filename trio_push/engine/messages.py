@@ -131,6 +131,8 @@ class SentSince(msgspec.Struct, tag="sent_since", frozen=True):
 
     pushes: list[Push]
     complete: bool
+    #: the node that was to yield the token to the sender, and has not answered yet
+    waits_for: str = ""
 
 
 class Counts(msgspec.Struct, tag="counts", frozen=True):

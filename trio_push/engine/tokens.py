@@ -47,7 +47,7 @@ class _Wish:
 class Admission:
     """A token whose devices are being admitted."""
 
-    __slots__ = ("devices", "is_to_renew", "parked", "turn", "yielded")
+    __slots__ = ("devices", "is_to_renew", "parked", "turn", "waits_for", "yielded")
 
     def __init__(self) -> None:
         #: pushes that wait for that
@@ -58,7 +58,9 @@ class Admission:
         self.turn = trio.Lock()
         #: it is to be looked at again when they are there
         self.is_to_renew = False
-        #: times that another node, which claimed the token later, has asked for it meanwhile
+        #: the node that has been asked to yield it, if one has
+        self.waits_for = ""
+        #: times that another node, which claimed it later, has asked for it meanwhile
         self.yielded = 0
 
 
@@ -112,10 +114,13 @@ class Tokens:
             if not admission.devices:
                 self._end_admission(token, admission)
 
-    def note_yielded(self, token: str) -> None:
-        """Another node was given the token, as far as it had come here."""
-        if token in self._admitting:
-            self._admitting[token].yielded += 1
+    def give_way(self, token: str) -> str:
+        """Another node claims the token: which one its devices that are being admitted wait for."""
+        admission = self._admitting.get(token)
+        if admission is None:
+            return ""
+        admission.yielded += 1
+        return admission.waits_for
 
     async def claim(
         self, token: str, silent: str | None = None, *, renew: bool = False
