@@ -88,7 +88,7 @@ async def test_each_push_is_read_once(
     chance = random.Random(seed)
     shared: Shared = Distant(MemoryShared(), chance)  # type: ignore[assignment]
     nodes = Nodes(shared, nursery)
-    some = [await nodes.start(SETTINGS) for _ in range(2)]
+    some = [await nodes.start(SETTINGS) for _ in range(2 + seed % 2)]
     await until(lambda: all(len(node.engine.members.living) == len(some) for node in some))
     rivals = Rivals(some, chance)
     numbers = iter(range(1_000_000))
