@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import signal
 import socket
@@ -155,16 +156,20 @@ def redis_cluster(replicas: int = 0) -> Iterator[RedisCluster]:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that are free now, as is what a cluster's node also takes: 10000 above."""
+    """Ports that are free now, as is what a cluster's node also takes: 10000 above.
+
+    Both are below those that the kernel gives to whoever asks for any: nobody comes by one of them
+    before it is used.
+    """
     found: list[int] = []
     with ExitStack() as stack:
         while len(found) < count:
             sock, bus = (stack.enter_context(socket.socket()) for _ in range(2))
-            sock.bind(("127.0.0.1", 0))
-            port = sock.getsockname()[1]
+            port = random.SystemRandom().randrange(12_000, 22_000)
             try:
+                sock.bind(("127.0.0.1", port))
                 bus.bind(("127.0.0.1", port + 10_000))
-            except (OSError, OverflowError):
+            except OSError:
                 continue
             found.append(port)
     return found

@@ -17,7 +17,7 @@ from wsproto.frame_protocol import Opcode
 
 from tests.devices.test_websocket_front import Device as WebSocketDevice
 from tests.fakes import T0, FakeDevice, push
-from tests.serving import Peer, serving, settle
+from tests.serving import Peer, request, serving, settle
 from trio_push.clock import Clock
 from trio_push.config import ServeSettings
 from trio_push.faults import Match, Rule
@@ -71,10 +71,12 @@ async def misbehaving(
 
 
 async def send(server: Server, *payloads: str) -> None:
-    """Push one after the other; each is accepted."""
+    """Push them in one go, so that none is late; each is accepted."""
     async with Peer.connected(server) as provider:
-        for payload in payloads:
-            assert (await provider.push("aa", payload.encode())).status == 200
+        asked = (request("POST", "/3/device/aa", payload.encode()) for payload in payloads)
+        await provider.send(b"".join(asked))
+        for _ in payloads:
+            assert (await provider.response()).status == 200
 
 
 @pytest.fixture(params=["plain", "tls"])

@@ -88,6 +88,6 @@ async def test_the_books_agree(tmp_path: Path, fault: str, flags: tuple[str, ...
                 os.kill(crew.redis(), signal.SIGKILL)
         report = await swarm.report()
         books = report["books"]
-        assert books["balanced"], books
+        assert books["balanced"], json.dumps(books)
         assert report["deliveries"]["lost"] == 0
         nursery.cancel_scope.cancel()
