@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import socket
 import ssl
@@ -15,6 +16,7 @@ from typing import Any
 import msgspec
 import pytest
 import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.auth import provider
 from tests.frames import FrameClient, Said
@@ -277,6 +279,31 @@ class TestHttp2:
             assert (await client.hear()).last_stream_id == streams[2] + 2
             assert await client.hear() == Said("end")
             assert server.node.ledger.accepted == 4
+
+    async def test_what_comes_just_as_a_goaway_is_through(self, mock_clock: MockClock) -> None:
+        """It is answered or left behind, whatever the server sees first: the time, or the push."""
+        async with serving() as server:
+            befall(server, GoAway(last_stream="after"))
+            befall(server, Hold(for_s=1), token_prefix="51")
+            for _ in range(20):
+                async with FrameClient.connected(server) as client:
+                    await client.hear()
+                    waiting = {client.add("51"), client.add(BAD)}
+                    await client.flush()
+                    assert (await client.hear()).kind == "goaway"
+                    waiting.remove((await client.hear()).stream_id)
+                    await wait_all_tasks_blocked()
+                    waiting.add(client.add("51"))
+                    os.write(client.peer.sock.fileno(), client.h2.data_to_send())
+                    mock_clock.jump(1)
+                    while (said := await client.hear()).kind == "answer":
+                        waiting.remove(said.stream_id)
+                        await wait_all_tasks_blocked()
+                        mock_clock.jump(1)
+                    assert said.last_stream_id is not None
+                    assert all(stream_id > said.last_stream_id for stream_id in waiting)
+                    assert await client.hear() == Said("end")
+            server.node.faults.clear()
 
     async def test_a_late_goaway(self, h2_to: Open) -> None:
         actions = Delay(latency=Fixed(0.1)), GoAway(last_stream="before")

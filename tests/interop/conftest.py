@@ -22,6 +22,7 @@ from cryptography.x509.oid import NameOID
 from tests.interop.running import Running, running
 from tests.interop.strict import launch_strict, providers, strict, strict_files
 from tests.serving import PATIENCE_S
+from trio_push.devices import heartbeat
 
 #: fixtures of the strict profile's tests
 __all__ = ["launch_strict", "providers", "strict", "strict_files"]
@@ -54,6 +55,12 @@ def launch(tls_dir: Path) -> Iterator[Callable[..., Running]]:
             return stack.enter_context(running(tls_dir, **settings))
 
         yield start
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Servers ping often and wait long: a client may get no time on a busy machine."""
+    monkeypatch.setattr(heartbeat, "LEAST_SILENCE_S", PATIENCE_S)
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ import trio
 from tests.serving import PATIENCE_S
 from trio_push.config import ServeSettings
 from trio_push.devices.connection import Connection
+from trio_push.devices.websocket import WebSocketConnection
 from trio_push.server import Server, open_server
 
 T = TypeVar("T")
@@ -70,6 +71,20 @@ class Running:
     def sleep(self, seconds: float) -> None:
         """Let that much of the server's time pass."""
         self.wait(trio.sleep, seconds)
+
+    def wait_pongs(self, token: str) -> None:
+        """Until the device was heard of a few times: one that says nothing has answered pings."""
+        self.wait(self._wait_heard, token, 3)
+
+    async def _wait_heard(self, token: str, times: int) -> None:
+        device = await self._find(token)
+        assert isinstance(device, WebSocketConnection)
+        with trio.fail_after(PATIENCE_S):
+            for _ in range(times):
+                heard = device.paid_until
+                while device.paid_until == heard:
+                    assert not device.closed
+                    await trio.sleep(0.005)
 
     def drop(self, token: str) -> None:
         """End the device's connection without a word."""

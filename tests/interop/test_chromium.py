@@ -160,6 +160,7 @@ def refused(page: PageServer, source: str, status: int, reason: str) -> None:
 
 
 @pytest.mark.needs("chromium")
+@pytest.mark.usefixtures("patient")
 def test_websockets(
     tool: Callable[[str], str],
     launch: Callable[..., Running],
@@ -178,9 +179,8 @@ def test_websockets(
         for source in ("plain", "tls", "doomed"):
             assert page.hear(source, "open")["extensions"] == ""
             assert json.loads(page.hear(source, "message")["data"])["code"] == "invalid_json"
-        # Long enough for one that does not answer pings to be given up.
-        server.sleep(2.5)
         for source in ("plain", "tls"):
+            server.wait_pongs(tokens[source])
             server.push(tokens[source], '{"mdm": "mágic"}')
             assert json.loads(page.hear(source, "message")["data"])["data"] == {"mdm": "mágic"}
         assert page.hear("gone", "close")["code"] == 1006  # a page is not told the status

@@ -400,7 +400,7 @@ def test_scenarios(world: World, scenario: str, seen: set[str]) -> None:
                 found.add(outcome(world, http2, next(tokens)))
             return found >= seen
 
-        until(see, patience_s=60)
+        until(see)
 
 
 def outcome(world: World, client: httpx.Client, token: str) -> str:
@@ -425,8 +425,8 @@ def fits(rule: Rule, token: str) -> bool:
     return share is None or Dice(rule.seed, rule.name).of(token) < share
 
 
-def until(done: Callable[[], bool], *, patience_s: float = PATIENCE_S) -> None:
-    deadline = time.monotonic() + patience_s
+def until(done: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
     while not done():
         assert time.monotonic() < deadline
         time.sleep(0.02)

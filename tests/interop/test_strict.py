@@ -13,7 +13,9 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
+from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 import pytest
 import trio
@@ -264,22 +266,31 @@ def test_goaway_after_idleness(
 ) -> None:
     """Who has not heard of it finds out by the next push, and opens a connection for the one
     after."""
-    with launch_strict(idle_timeout_s=0.3) as server:
-        steps = [*fresh(), partial(wait_left_idle, server), *fresh(2)]
+    with launch_strict(idle_timeout_s=1.0) as server:
+        left_idle = partial(wait_left_idle, server, hears_of_it=client.reads_when_idle)
+        steps = [*fresh(), left_idle, *fresh(2)]
         first, second, third = client.talk(server, strict.providers[name], *steps)
     assert (first, third) == (OK, OK)
     assert (second == OK) == client.reads_when_idle
     assert bool(second.error) != client.reads_when_idle
 
 
-def wait_left_idle(server: Running) -> None:
-    """Until the server has let those go that are there now, and they could hear of it."""
-    there = server.call(lambda: server._server._front._http2._open)
-    now, until = set(there), time.monotonic() + PATIENCE_S
-    while server.call(lambda: now & there):
-        assert time.monotonic() < until
+def wait_left_idle(server: Running, *, hears_of_it: bool) -> None:
+    """Until the server has let those go that are there now, and they have heard of it."""
+    http2 = server._server._front._http2
+    port = urlsplit(server.tls).port
+    here, deadline = {"01", *(["08"] if hears_of_it else [])}, time.monotonic() + PATIENCE_S
+    while server.call(lambda: bool(http2._open)) or states_of_peers(port) & here:
+        assert time.monotonic() < deadline
         time.sleep(0.02)
-    time.sleep(0.2)
+    server.call(setattr, http2, "idle_timeout_s", PATIENCE_S)
+
+
+def states_of_peers(port: int | None) -> set[str]:
+    """Of sockets connected to that port: 01, or 08 when their peer has ended the connection."""
+    lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
+    fields = [line.split() for line in lines]
+    return {state for _, _, peer, state, *_ in fields if peer == f"0100007F:{port:04X}"}
 
 
 @each(KEEPING)

@@ -37,6 +37,7 @@ async def device(url: str, query: str, trust: ssl.SSLContext) -> AsyncIterator[W
             nursery.cancel_scope.cancel()
 
 
+@pytest.mark.usefixtures("patient")
 @pytest.mark.parametrize("over", ["plain", "tls"])
 async def test_messages(
     launch: Callable[..., Running], trust: ssl.SSLContext, token: str, over: str
@@ -46,8 +47,7 @@ async def test_messages(
         assert connection.subprotocol is None
         server.push(token, "mágic")
         assert json.loads(await connection.get_message())["data"] == "mágic"
-        # Long enough for one that does not answer pings to be given up.
-        await trio.sleep(2.5)
+        await trio.to_thread.run_sync(server.wait_pongs, token)
         await connection.ping(b"there?")
         await connection.send_message("nonsense")
         assert json.loads(await connection.get_message())["code"] == "invalid_json"

@@ -41,6 +41,7 @@ async def hear(connection: ClientConnection) -> dict[str, object]:
     return dict(json.loads(message))
 
 
+@pytest.mark.usefixtures("patient")
 def test_messages(device: Open, launch: Callable[..., Running], token: str) -> None:
     server = launch(keepalive_s=0.1)
     server.push(token, "stored")
@@ -50,8 +51,7 @@ def test_messages(device: Open, launch: Callable[..., Running], token: str) -> N
             assert connection.response is not None
             assert "sec-websocket-extensions" not in connection.response.headers
             assert (await hear(connection))["data"] == "stored"
-            # Long enough for one that does not answer pings to be given up.
-            await asyncio.sleep(2.5)
+            await asyncio.to_thread(server.wait_pongs, token)
             for text in ("x" * 4096, "mágic\n\0", '"\\u0000"'):
                 server.push(token, text)
                 expected = json.loads(text) if text.startswith('"') else text

@@ -29,6 +29,7 @@ def listen(tool: Callable[[str], str]) -> Callable[..., AbstractContextManager[T
 Listen = Callable[..., AbstractContextManager[Talker]]
 
 
+@pytest.mark.usefixtures("patient")
 @pytest.mark.parametrize("over", ["plain", "tls"])
 def test_messages(listen: Listen, launch: Callable[..., Running], token: str, over: str) -> None:
     server = launch(keepalive_s=0.1)
@@ -39,9 +40,8 @@ def test_messages(listen: Listen, launch: Callable[..., Running], token: str, ov
         first = device.hear("message")
         assert not first["isBinary"]
         assert json.loads(first["data"])["data"] == "stored"
-        # Long enough for one that does not answer pings to be given up.
-        for _ in range(25):
-            device.hear("ping")
+        server.wait_pongs(token)
+        device.hear("ping")
         server.push(token, '{"mdm": "mágic"}')
         second = json.loads(device.hear("message", past="ping")["data"])
         assert second["data"] == {"mdm": "mágic"}

@@ -85,8 +85,9 @@ async def test_a_stubborn_child_is_killed(monkeypatch):
 
 
 async def test_cancelling_ends_the_child():
-    with trio.move_on_after(0.3) as scope:
+    with trio.CancelScope() as scope:
         async with running(["sleep", "600"]) as child:
+            scope.deadline = trio.current_time() + 0.3
             await child.event("never")
     assert scope.cancelled_caught
     assert gone(child.pid)

@@ -275,10 +275,10 @@ async def test_devices_that_resume_over_sse() -> None:
 
 
 async def amid_the_pushes(server: Server) -> None:
-    """Wait until all devices are there, and a bit longer."""
-    while len(server.node.directory) < 20:
+    """Wait until all devices are there, and have been pushed to."""
+    while server.node.ledger.counts[State.DELIVERED_LIVE] < 40:
         await trio.sleep(0.01)
-    await trio.sleep(0.4)
+    assert len(server.node.directory) == 20
 
 
 async def drop_all(server: Server) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import trio
 
 from tests.fault.process import PATIENCE_S, Serve, serve
-from tests.serving import Peer
+from tests.serving import Peer, Response
 
 
 class Crew(Serve):
@@ -21,25 +21,24 @@ class Crew(Serve):
         """What the API answers on a connection of its own, and so from any worker.
 
         On a busy machine a worker may be too late with its part: it is asked for again, until
-        so many are `silent` as should be.
+        so many are `silent` as should be, and until one that was named is there.
         """
         answer: Any = None
 
         async def is_whole() -> bool:
             nonlocal answer
-            answer = await self._get(path, status)
+            response = await self._ask(path)
+            if response.status in (404, 503) and response.status != status:
+                return False
+            answer = read(response, status)
             return not isinstance(answer, dict) or answer.get("silent", silent) == silent
 
         await until(is_whole)
         return answer
 
-    async def _get(self, path: str, status: int) -> Any:
+    async def _ask(self, path: str) -> Response:
         async with Peer.connected(self.api) as peer:
-            response = await peer.request("GET", path, connection="close")
-        assert response.status == status, response
-        if "json" in response.headers["content-type"]:
-            return json.loads(response.body)
-        return response.body.decode()
+            return await peer.request("GET", path, connection="close")
 
     async def nodes(self, *, silent: int = 0) -> list[dict[str, Any]]:
         nodes: list[dict[str, Any]] = (await self.get("/v1/nodes", silent=silent))["nodes"]
@@ -51,7 +50,7 @@ class Crew(Serve):
 
         async def is_whole() -> bool:
             nonlocal text
-            text = await self._get("/metrics", 200)
+            text = read(await self._ask("/metrics"))
             return f"trio_push_nodes {nodes}.0" in text
 
         await until(is_whole)
@@ -80,6 +79,13 @@ class Crew(Serve):
     def redis(self) -> int:
         [pid] = [pid for pid, command in self.processes().items() if "redis-server" in command]
         return pid
+
+
+def read(response: Response, status: int = 200) -> Any:
+    assert response.status == status, response
+    if "json" in response.headers["content-type"]:
+        return json.loads(response.body)
+    return response.body.decode()
 
 
 @asynccontextmanager

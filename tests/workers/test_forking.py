@@ -43,10 +43,15 @@ async def test_who_is_forked_is_known_until_its_end(tmp_path: Path) -> None:
     assert not directory.exists()
 
 
+async def sleeps(pid: int) -> None:
+    """Until it is the program, and no longer a copy of the fork server."""
+    await until(lambda: "sleep" in Path(f"/proc/{pid}/cmdline").read_text())
+
+
 async def test_programs_are_out_of_reach_of_signals_for_the_group() -> None:
     async with open_fork_server(0.0, None) as forks:
         pid = await forked(forks.fork(Run(1, SLEEP)))
-        await until(lambda: "sleep" in Path(f"/proc/{pid}/cmdline").read_text())
+        await sleeps(pid)
         status = await trio.Path(f"/proc/{pid}/status").read_text()
         blocked = int(status.partition("SigBlk:")[2].split()[0], 16)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -57,6 +62,7 @@ async def test_one_that_dies_is_replaced_and_takes_its_programs_with_it() -> Non
     async with open_fork_server(0.0, None) as forks:
         program = forks.fork(Run(1, SLEEP))
         pid = await forked(program)
+        await sleeps(pid)
         processes = descendants(os.getpid())
         [server] = [each for each, command in processes.items() if "fork_server" in command]
         # a thread would not be there in what is forked, but its locks would

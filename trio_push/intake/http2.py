@@ -106,6 +106,8 @@ class Http2Connection:
         #: the reason of a GOAWAY that was announced, and is to come
         self._announced: str | None = None
         self._devices: dict[int, StreamDevice] = {}
+        #: all is done that was under way when a GOAWAY was announced: what comes now is too late
+        self._is_through = False
         #: requests for which what befalls them takes its time
         self._suffering: dict[int, trio.CancelScope] = {}
 
@@ -149,6 +151,8 @@ class Http2Connection:
             if self.sock.fileno() < 0:
                 return  # it was reset
             data = await receive_some(self.sock)
+            if self._is_through:
+                return
 
     def _postpone(self, *, progress: bool) -> None:
         """Set how long the peer may be silent.
@@ -305,6 +309,7 @@ class Http2Connection:
         self.flush()
         self._postpone(progress=True)
         if self._leaving and not self.session.open_streams:
+            self._is_through = True
             with suppress(OSError):
                 stop_reading(self.sock)  # nothing is left for its reader to wait for
 
