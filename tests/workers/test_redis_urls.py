@@ -16,12 +16,10 @@ from tests.workers.running import Crew, connected, crew_of, until
 
 pytestmark = pytest.mark.needs("redis-server")
 
-#: some in each partition
-TOKENS = [f"{n:04x}" for n in range(40)]
+#: in several partitions
+TOKENS = [f"{n:04x}" for n in range(16)]
 #: of devices that are not there
 AWAY = ["aa", "bb"]
-#: a worker takes no more than half of it: so each has devices
-ROOM = ("--max-connections", str(len(TOKENS) + 20))
 HOUR = {"apns_expiration": "4000000000"}
 
 
@@ -41,8 +39,9 @@ def redis_at(kind: str, folder: Path) -> Iterator[str]:
 
 
 @asynccontextmanager
-async def workers_at(url: str) -> AsyncIterator[Crew]:
-    async with crew_of(2, "--redis", url, *ROOM) as crew:
+async def workers_at(url: str, devices: int) -> AsyncIterator[Crew]:
+    """With hardly more room than for so many devices, half of it for each: so each has some."""
+    async with crew_of(2, "--redis", url, "--max-connections", str(devices + 4)) as crew:
         yield crew
 
 
@@ -109,7 +108,7 @@ async def ends_well(crew: Crew, devices: Iterable[Peer], provider: Provider) -> 
 async def test_two_workers(kind: str, tmp_path: Path) -> None:
     provider = Provider()
     with redis_at(kind, tmp_path) as url:
-        async with workers_at(url) as crew, connected(crew, TOKENS) as devices:
+        async with workers_at(url, len(TOKENS)) as crew, connected(crew, TOKENS) as devices:
             await each_worker_reaches_all(provider, devices, crew)
             for token in AWAY:
                 await provider.push(crew, token, token.encode())
@@ -118,7 +117,7 @@ async def test_two_workers(kind: str, tmp_path: Path) -> None:
             assert 0 <= books["accepted"] - provider.accepted <= provider.refused
             assert books["ended"]["handed_over"] > 0, "nothing went from one to the other"
             await ends_well(crew, devices.values(), provider)
-        async with workers_at(url) as crew, connected(crew, AWAY) as devices:
+        async with workers_at(url, len(AWAY)) as crew, connected(crew, AWAY) as devices:
             for token, device in devices.items():
                 await read_until(device, token)
             assert (await crew.get("/v1/ledger"))["balanced"]
@@ -129,8 +128,8 @@ async def test_two_servers_of_two_workers_on_a_cluster() -> None:
     with redis_cluster() as cluster:
         url = cluster.url_text
         async with (
-            workers_at(url) as first,
-            workers_at(url) as second,
+            workers_at(url, len(TOKENS) // 2) as first,
+            workers_at(url, len(TOKENS) // 2) as second,
             connected(first, TOKENS[::2]) as here,
             connected(second, TOKENS[1::2]) as there,
         ):
@@ -150,8 +149,8 @@ async def test_under_load_on_a_cluster() -> None:
     with redis_cluster() as cluster:
         url = cluster.url_text
         async with (
-            workers_at(url) as first,
-            workers_at(url) as second,
+            crew_of(2, "--redis", url) as first,
+            crew_of(2, "--redis", url) as second,
             loaded(first, second) as load,
         ):
             await trio.sleep(4 * CALM_S)
