@@ -17,6 +17,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import trustme
+
 from tests.serving import PATIENCE_S
 from trio_push.engine.url import RedisUrl
 
@@ -106,6 +108,24 @@ def redis_server(
             yield server
         finally:
             server.close()
+
+
+@contextmanager
+def redis_with_tls(folder: Path) -> Iterator[str]:
+    """The URL of a redis-server that speaks nothing but TLS."""
+    authority = trustme.CA()
+    certificate = authority.issue_cert("localhost")
+    authority.cert_pem.write_to_path(folder / "ca.pem")
+    certificate.private_key_pem.write_to_path(folder / "key.pem")
+    for pem in certificate.cert_chain_pems:
+        pem.write_to_path(folder / "cert.pem", append=True)
+    [port] = free_ports(1)
+    options = ["--tls-port", str(port), "--tls-auth-clients", "no"]
+    for name in ("cert", "key", "ca"):
+        option = "--tls-ca-cert-file" if name == "ca" else f"--tls-{name}-file"
+        options += [option, str(folder / f"{name}.pem")]
+    with redis_server(*options):
+        yield f"rediss://localhost:{port}?ca={folder}/ca.pem"
 
 
 class RedisCluster:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,7 @@ import trustme
 
 from tests.fault.load import CALM_S, IN_HAND, agree, hold, loaded, nodes
 from tests.fault.network import proxy
-from tests.redis import RedisServer, free_ports, redis_cluster, redis_server
+from tests.redis import RedisServer, redis_cluster, redis_server, redis_with_tls
 from tests.serving import Peer
 from tests.workers.running import Crew, crew_of, until
 from trio_push.engine.client import MAX_CONNECTIONS, open_redis
@@ -174,24 +173,6 @@ async def test_over_tls(tmp_path: Path) -> None:
         async with nodes(url, url) as both, loaded(*both) as load:
             await trio.sleep(2 * CALM_S)
             await agree(load, *both)
-
-
-@contextmanager
-def redis_with_tls(folder: Path) -> Iterator[str]:
-    """The URL of a redis-server that speaks nothing but TLS."""
-    authority = trustme.CA()
-    certificate = authority.issue_cert("localhost")
-    authority.cert_pem.write_to_path(folder / "ca.pem")
-    certificate.private_key_pem.write_to_path(folder / "key.pem")
-    for pem in certificate.cert_chain_pems:
-        pem.write_to_path(folder / "cert.pem", append=True)
-    [port] = free_ports(1)
-    options = ["--tls-port", str(port), "--tls-auth-clients", "no"]
-    for name in ("cert", "key", "ca"):
-        option = "--tls-ca-cert-file" if name == "ca" else f"--tls-{name}-file"
-        options += [option, str(folder / f"{name}.pem")]
-    with redis_server(*options):
-        yield f"rediss://localhost:{port}?ca={folder}/ca.pem"
 
 
 async def test_a_redis_that_is_not_to_be_trusted(tmp_path: Path) -> None:

@@ -47,6 +47,33 @@ async def test_agents_report_into_one() -> None:
     assert family(os.getpid()) == [os.getpid()], "nothing is left behind"
 
 
+@pytest.mark.parametrize("workers", [0, 3])
+async def test_users_on_several_agents(workers: int) -> None:
+    """All devices of a user are on the same one; what is read on one the others hear of."""
+    async with server_of() as server, agent_of() as one, agent_of() as two:
+        settings = settings_for(
+            server.addresses.wire[0],
+            agents=(one, two),
+            workers=workers,
+            via="api",
+            transport="mixed",
+            devices_per_user=3,
+            mark_read=True,
+            push_rate=30,
+        )
+        report = await run_swarm(settings)
+        users = server.node.router.users
+        assert [len(users.tokens(f"user{i}")) for i in range(8)] == [3] * 6 + [2, 0]
+    accepted = report.figures["pushes"]["accepted"]
+    marks = report.figures["deliveries"]["read_marks"]
+    assert accepted > 30
+    assert marks > 0
+    assert counts(report, "devices", "connected", "failed") == (20, 0)
+    assert counts(report, "deliveries", "received", "lost") == (accepted + marks, 0)
+    assert counts(report, "deliveries", "duplicate", "misdelivered", "foreign") == (0, 0, 0)
+    assert report.figures["books"]["balanced"] is True, report.figures["books"]
+
+
 async def test_the_secret_is_needed() -> None:
     async with server_of() as server, agent_of("s3cret") as agent:
         url = server.addresses.wire[0]
