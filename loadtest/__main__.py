@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,17 +41,15 @@ from loadtest.scenarios import (
     steady,
     storm,
 )
-from trio_push.capacity import raise_file_limit
-from trio_push.errors import PushError
+from trio_push.errors import PushError, leaves
+from trio_push.swarm.limits import devices_per_process
 
 Scenario = Callable[[], Awaitable[Report]]
-#: files that a process has open beside its devices
-_FILES_KEPT_FREE = 256
 
 
 def _fit(_: type, devices: int) -> None:
     """Let the processes of this run open as many files as they may; ValueError: too few."""
-    most = raise_file_limit() - _FILES_KEPT_FREE
+    most = devices_per_process()
     if not 1 <= devices <= most:
         raise ValueError(f"1 to {most}, as each takes an open file (ulimit -Hn)")
 
@@ -315,7 +313,7 @@ def _report(scenario: Scenario, common: Common) -> int:
     try:
         report = trio.run(_until_signal, scenario)
     except* (Failed, PushError, httpx.HTTPError) as group:
-        failures = list(_leaves(group))
+        failures = list(leaves(group))
     for failure in failures:
         kind = "" if isinstance(failure, Failed) else f"{type(failure).__name__}: "
         say(f"failed: {kind}{failure}")
@@ -333,15 +331,6 @@ def _report(scenario: Scenario, common: Common) -> int:
 def _writable(file: Path) -> bool:
     """Whether the report can be written: to be known before the hour that it takes."""
     return not file.is_dir() and os.access(file if file.exists() else file.parent, os.W_OK)
-
-
-def _leaves(group: BaseExceptionGroup[Exception]) -> Iterator[BaseException]:
-    """The exceptions in a group of groups."""
-    for failure in group.exceptions:
-        if isinstance(failure, BaseExceptionGroup):
-            yield from _leaves(failure)
-        else:
-            yield failure
 
 
 async def _until_signal(scenario: Scenario) -> Report | None:

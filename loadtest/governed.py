@@ -5,6 +5,7 @@ Used by the scenario provider, for its plot.
 
 from __future__ import annotations
 
+import math
 import sys
 from dataclasses import dataclass
 from typing import Final
@@ -17,7 +18,6 @@ from loadtest.plot import Curve, Panel, Stretch, svg
 from trio_push.apns import Client, Exponential, Options, Request, Scaling, Statistics, open_client
 
 _LATENCY_S: Final = 0.1
-#: so a connection takes 200 pushes in a second
 _STREAMS: Final = 20
 SCALING: Final = Scaling(law=Exponential(2), least=1, most=16, sustain_s=1, settle_s=2, idle_s=4)
 _SAMPLE_S: Final = 0.2
@@ -41,6 +41,10 @@ PHASES: Final = (
     Phase("slow consumer", 8, 1400, taken_per_s=100),
     Phase("quiet", 30, 50),
 )
+
+
+#: connections that the rush needs: one takes _STREAMS pushes in each _LATENCY_S
+NEEDED: Final = math.ceil(max(phase.offered_per_s for phase in PHASES) * _LATENCY_S / _STREAMS)
 
 
 @dataclass(frozen=True)

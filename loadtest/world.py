@@ -12,14 +12,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Final
 
-import httpx
 import msgspec
 import trio
 
 from loadtest.child import Failed
 from loadtest.measure import Usage, family, usage, usage_of
 from loadtest.peers import ours
-from loadtest.peers.peer import Server, url
+from loadtest.peers.peer import Server, http_client, url
 from trio_push.swarm.audit import Audit
 from trio_push.swarm.books import Books, Reading, incomplete, reconcile
 from trio_push.swarm.crowd import Crowd, Share
@@ -36,8 +35,6 @@ from trio_push.watch.garbage import keep_frozen
 
 #: the server answers a broadcast when it is done; to a million devices that takes a while
 _BROADCAST_S: Final = 300
-
-
 #: the kernel does not spread connections evenly over processes: each gets room for more
 _SLACK: Final = 1.1
 
@@ -79,7 +76,7 @@ class World:
     async def broadcast(self) -> int:
         """One push to all who are connected; how many that were, as the server says."""
         assert self.server.api is not None
-        async with httpx.AsyncClient(timeout=_BROADCAST_S, trust_env=False) as client:
+        async with http_client(_BROADCAST_S) as client:
             answer = await client.post(
                 url(self.server.api, "/v1/push"), json={"broadcast": True, "payload": {"all": 1}}
             )

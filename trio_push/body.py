@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from trio_push.errors import leaves
+
 
 class Body:
     """The body of one block: `running` around its `yield`, `unwrapped` around the nurseries."""
@@ -46,12 +48,4 @@ class Body:
 
 def _is_all_of(group: BaseException, error: BaseException) -> bool:
     """Whether nothing else is in the group; groups inside are made anew as they pass a nursery."""
-    return list(map(id, _leaves(group))) == list(map(id, _leaves(error)))
-
-
-def _leaves(error: BaseException) -> Iterator[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        for each in error.exceptions:
-            yield from _leaves(each)
-    else:
-        yield error
+    return list(map(id, leaves(group))) == list(map(id, leaves(error)))

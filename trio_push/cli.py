@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from cyclopts import App, CycloptsError
 
 from trio_push import __version__
-from trio_push.errors import ConfigError, Unreachable
+from trio_push.errors import ConfigError, Unreachable, leaves
 
 #: the commands, where each one is written, and its line in `--help`
 COMMANDS = {
@@ -64,11 +64,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except* (ConfigError, Unreachable) as group:
         code = 2
-        for problem in _leaves(group):
+        for problem in leaves(group):
             _complain(str(problem))
     except* CycloptsError as group:
         code = 2
-        for problem in _leaves(group):
+        for problem in leaves(group):
             _complain(f"{problem} (try --help)")
     except* KeyboardInterrupt:
         code = 130
@@ -81,11 +81,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _complain(problem: str) -> None:
     print(f"trio-push: {problem}", file=sys.stderr)
-
-
-def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
-    """The exceptions in a group of groups."""
-    leaves: list[BaseException] = []
-    for each in group.exceptions:
-        leaves += _leaves(each) if isinstance(each, BaseExceptionGroup) else [each]
-    return leaves

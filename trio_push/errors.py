@@ -10,6 +10,8 @@ PushError
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from trio_push.wire.reasons import Reason
 
 
@@ -63,3 +65,12 @@ class StoreFailed(PushError):
 
 class Unreachable(PushError):
     """A server does not answer; the message names its address."""
+
+
+def leaves(error: BaseException) -> Iterator[BaseException]:
+    """The exceptions in a group of groups; of what is no group, itself."""
+    if isinstance(error, BaseExceptionGroup):
+        for each in error.exceptions:
+            yield from leaves(each)
+    else:
+        yield error

@@ -65,11 +65,15 @@ def url(address: Address, path: str) -> str:
     return f"http://{address[0]}:{address[1]}{path}"
 
 
+def http_client(timeout_s: float = _POST_S) -> httpx.AsyncClient:
+    """For plain http, on which nothing is verified: loading the CAs for it takes 30 ms."""
+    return httpx.AsyncClient(timeout=timeout_s, verify=False, trust_env=False)
+
+
 async def post(address: Address, path: str, content: bytes, content_type: str) -> None:
     """POST `content`. Raises httpx.HTTPError when that fails or is refused."""
     headers = {"content-type": content_type}
-    # nothing is verified on plain http, and loading the CAs for it takes 30 ms
-    async with httpx.AsyncClient(timeout=_POST_S, verify=False, trust_env=False) as client:
+    async with http_client() as client:
         answer = await client.post(url(address, path), content=content, headers=headers)
     answer.raise_for_status()
 

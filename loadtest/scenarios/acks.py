@@ -22,7 +22,7 @@ from loadtest.clients import token_of
 from loadtest.crowd import connected
 from loadtest.measure import Usage, usage
 from loadtest.peers.ours import OURS_WS
-from loadtest.peers.peer import post, url
+from loadtest.peers.peer import http_client, post, url
 from loadtest.report import Bound, Column, Report, Sample
 
 _BARE: Final = "bare trio"
@@ -60,11 +60,10 @@ async def run(devices: int, pushes: int, plan: Plan) -> Report:
 
 async def _sample(devices: int, pushes: int) -> Sample:
     tokens = [token_of(number) for number in range(devices)]
-    client = httpx.AsyncClient(verify=False, trust_env=False, timeout=_ACK_S)
     async with (
         OURS_WS.serve() as server,
         connected(server.wire, OURS_WS.events_path, devices, "ws-acks") as crowd,
-        client,
+        http_client(_ACK_S) as client,
     ):
         assert server.api is not None
         api = url(server.api, "/v1")

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any, Final
 
-import httpx
 import orjson
 import trio
 
@@ -21,7 +20,7 @@ from loadtest.child import Address, Failed, running
 from loadtest.measure import percentile, usage
 from loadtest.ndjson import post_lines
 from loadtest.peers.ours import OURS
-from loadtest.peers.peer import url
+from loadtest.peers.peer import http_client, url
 from loadtest.report import Bound, Column, Report, Sample
 
 #: pushes that come due while all the others are held, and over how long
@@ -138,7 +137,7 @@ async def _hold(api: Address, pushes: Iterator[dict[str, Any]]) -> None:
 
 async def _recall(api: Address, count: int) -> int:
     """Recall the first ones; how many the server says it has."""
-    async with httpx.AsyncClient(verify=False, trust_env=False) as client:
+    async with http_client() as client:
         answers = [
             await client.delete(url(api, f"/v1/push/{_id(number)}")) for number in range(count)
         ]
@@ -147,7 +146,7 @@ async def _recall(api: Address, count: int) -> int:
 
 async def _balanced(api: Address, still_held: int) -> bool:
     """Whether the server's books balance and count exactly these as held."""
-    async with httpx.AsyncClient(verify=False, trust_env=False) as client:
+    async with http_client() as client:
         ledger = (await client.get(url(api, "/v1/ledger"))).json()
     return bool(ledger["balanced"]) and ledger["open"]["delayed"] == still_held
 

@@ -7,7 +7,6 @@ watched at work too.
 from __future__ import annotations
 
 import importlib.util
-import math
 import sys
 import tempfile
 from collections.abc import AsyncIterator
@@ -20,7 +19,7 @@ import trio
 
 from loadtest.bench import Plan, Subject, interleaved, say
 from loadtest.child import Failed, running
-from loadtest.governed import PHASES, SCALING, watch_governor
+from loadtest.governed import NEEDED, PHASES, SCALING, watch_governor
 from loadtest.report import Bound, Column, Report, Sample
 
 _OURS: Final = "trio-push"
@@ -94,10 +93,8 @@ async def _draw(plot: Path) -> list[Bound]:
     say(f"the governor, {sum(phase.seconds for phase in PHASES):g} s")
     governed = await watch_governor()
     await trio.Path(plot).write_text(governed.svg())
-    # the rush is 1400/s, and a connection takes 200
-    needed = math.ceil(1400 / 200)
     return [
-        Bound("connections in the rush", governed.most, "at least", needed),
+        Bound("connections in the rush", governed.most, "at least", NEEDED),
         Bound("connections at the end", governed.last, "at most", SCALING.least),
     ]
 

@@ -23,7 +23,7 @@ from loadtest.child import Child, Event, Failed, running
 from loadtest.clients import token_of
 from loadtest.measure import usage
 from loadtest.peers.ours import ours
-from loadtest.peers.peer import Peer, Server, url
+from loadtest.peers.peer import Peer, Server, http_client, url
 from loadtest.report import Bound, Column, Report, Sample
 
 #: the devices of one request; each of them has been sent the same pushes
@@ -76,7 +76,7 @@ async def _sample(peer: Peer, devices: int, missed: int, rate: int) -> Sample:
     async with (
         peer.serve() as server,
         _crowd(peer, server, devices) as crowd,
-        httpx.AsyncClient(verify=False, trust_env=False, timeout=_STEP_S) as http,
+        http_client(_STEP_S) as http,
     ):
         pid, provider = server.child.pid, _Provider(http, server, devices)
         before = usage(pid)

@@ -13,7 +13,6 @@ import time
 from functools import partial
 from typing import Any, Final
 
-import httpx
 import trio
 
 from loadtest.bench import Plan, Subject, interleaved
@@ -22,7 +21,7 @@ from loadtest.child import Address
 from loadtest.measure import open_files, percentile, usage
 from loadtest.peers.all import WHOLE_WAY
 from loadtest.peers.ours import OURS
-from loadtest.peers.peer import Peer, Server, url
+from loadtest.peers.peer import Peer, Server, http_client, url
 from loadtest.report import Bound, Column, Report, Sample
 from loadtest.swarm import swarm_report
 
@@ -153,7 +152,7 @@ async def _balanced(api: Address, report: dict[str, Any], calm: Calm) -> bool:
 
     The swarm's own verdict on the books is of no use: it takes the others' pushes for an error.
     """
-    async with httpx.AsyncClient(verify=False, trust_env=False) as client:
+    async with http_client() as client:
         ledger = (await client.get(url(api, "/v1/ledger"))).json()
     delivered = ledger["ended"]["delivered"] + ledger["ended"]["acknowledged"]
     return bool(

@@ -18,6 +18,7 @@ from typing import Any
 import trio
 
 from tests.fault.process import serve
+from tests.redis import RedisServer
 from tests.serving import Peer
 from tests.workers.running import Crew, until
 from trio_push.watch.summing import settle_between, sum_books
@@ -266,3 +267,14 @@ async def loaded(*servers: Crew, tokens: Sequence[str] = TOKENS) -> AsyncIterato
         await until(lambda: all(load.account.accepted[url] >= BEGUN for url in load.urls))
         yield load
         nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def two_nodes_on(redis: RedisServer) -> AsyncIterator[list[Crew]]:
+    """Two nodes under load, from before the block until, after it, both books agree."""
+    url = redis.url_text
+    async with nodes(url, url) as both, loaded(*both) as load:
+        await trio.sleep(CALM_S)
+        yield both
+        await trio.sleep(4 * CALM_S)
+        await agree(load, *both)

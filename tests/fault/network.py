@@ -1,16 +1,22 @@
-"""What lies between a node and Redis, and can be cut: a proxy that stops, or a pulled cable."""
+"""What lies between two and can be cut: a proxy that stops, or a cable that is pulled."""
 
 from __future__ import annotations
 
+import ctypes
 import os
+import socket
 import subprocess
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from pathlib import Path
 
+import pytest
 import trio
 
-from tests.fault.test_half_open import ip
 from tests.redis import RedisServer
+
+CLONE_NEWNET = 0x40000000  # <linux/sched.h>
 
 
 class Proxy:
@@ -66,51 +72,75 @@ async def proxy(redis: RedisServer) -> AsyncIterator[Proxy]:
 
 
 class Island:
-    """A network namespace with two cables to ours, for a Redis to live in."""
+    """A network namespace, joined to ours by cables, for who is to be cut off to live in."""
 
-    def __init__(self) -> None:
-        self._name = f"tr{os.getpid()}"
+    def __init__(self, cables: int) -> None:
+        self._name = f"tp{os.getpid()}"
         # Others may run these tests at the same time on this machine.
-        self._net = f"10.214.{os.getpid() % 256}"
-        self.hosts = (f"{self._net}.2", f"{self._net}.6")
+        net = f"10.213.{os.getpid() % 256}"
+        #: the addresses of each cable: that of our end, and that of the other
+        self.ends = [(f"{net}.{4 * n + 1}", f"{net}.{4 * n + 2}") for n in range(cables)]
 
     @property
     def enter(self) -> tuple[str, ...]:
         """What a command that is to run there begins with."""
         return ("ip", "netns", "exec", self._name)
 
+    def socket(self) -> socket.socket:
+        """A socket of that namespace: it gets the one that the making thread is in."""
+        made = []
+
+        def make() -> None:
+            with Path(f"/run/netns/{self._name}").open() as namespace:
+                assert ctypes.CDLL(None).setns(namespace.fileno(), CLONE_NEWNET) == 0
+                made.append(socket.socket())
+
+        thread = threading.Thread(target=make)
+        thread.start()
+        thread.join()
+        return made[0]
+
     def make(self) -> None:
-        ip(f"netns add {self._name}")
-        for n, ours in enumerate((f"{self._net}.1", f"{self._net}.5")):
+        _ip(f"netns add {self._name}")
+        for n, (ours, theirs) in enumerate(self.ends):
             here, there = f"{self._name}h{n}", f"{self._name}t{n}"
-            ip(f"link add {here} type veth peer name {there} netns {self._name}")
-            ip(f"addr add {ours}/30 dev {here}")
-            ip(f"-n {self._name} addr add {self.hosts[n]}/30 dev {there}")
-            ip(f"link set {here} up")
-            ip(f"-n {self._name} link set {there} up")
+            _ip(f"link add {here} type veth peer name {there} netns {self._name}")
+            _ip(f"addr add {ours}/30 dev {here}")
+            _ip(f"-n {self._name} addr add {theirs}/30 dev {there}")
+            _ip(f"link set {here} up")
+            _ip(f"-n {self._name} link set {there} up")
 
     def remove(self) -> None:
-        with suppress(OSError, subprocess.CalledProcessError):
-            ip(f"netns del {self._name}")
+        # the cables by themselves: the kernel takes its time to remove those of a namespace
+        cables = [f"link del {self._name}h{n}" for n in range(len(self.ends))]
+        for command in (*cables, f"netns del {self._name}"):
+            with suppress(OSError, subprocess.CalledProcessError):
+                _ip(command)
 
     def cut(self) -> None:
-        """The second cable is pulled: no end is told, what is sent is gone."""
-        ip(f"-n {self._name} link set {self._name}t1 down")
+        """The last cable is pulled: no end is told, what is sent is gone."""
+        self._set_last("down")
 
     def mend(self) -> None:
-        ip(f"-n {self._name} link set {self._name}t1 up")
+        self._set_last("up")
+
+    def _set_last(self, state: str) -> None:
+        _ip(f"-n {self._name} link set {self._name}t{len(self.ends) - 1} {state}")
 
 
 @contextmanager
-def island() -> Iterator[Island | None]:
-    """None: this machine does not let us make one."""
-    made = Island()
+def island(cables: int) -> Iterator[Island]:
+    """An island while the block runs. Skips the test on a machine that does not let us make one."""
+    made = Island(cables)
     try:
         try:
             made.make()
         except (OSError, subprocess.CalledProcessError):
-            yield None
-        else:
-            yield made
+            pytest.skip("needs iproute2, and the right to make network namespaces")
+        yield made
     finally:
         made.remove()
+
+
+def _ip(command: str) -> None:
+    subprocess.run(["ip", *command.split()], check=True, capture_output=True)

@@ -12,7 +12,7 @@ import pytest
 import trio
 import trustme
 
-from tests.fault.load import CALM_S, IN_HAND, agree, hold, loaded, nodes
+from tests.fault.load import CALM_S, IN_HAND, agree, hold, loaded, nodes, two_nodes_on
 from tests.fault.network import proxy
 from tests.redis import RedisServer, redis_cluster, redis_server, redis_with_tls
 from tests.serving import Peer
@@ -27,38 +27,32 @@ pytestmark = pytest.mark.needs("redis-server")
 
 async def test_redis_is_killed_and_started_again() -> None:
     with redis_server() as redis:
-        async with nodes(redis.url_text, redis.url_text) as both, loaded(*both) as load:
-            for _ in range(2):
-                await trio.sleep(CALM_S)
-                redis.kill()
-                await trio.sleep(CALM_S)
-                redis.start()
-            await trio.sleep(4 * CALM_S)
-            await agree(load, *both)
+        async with two_nodes_on(redis):
+            redis.kill()
+            await trio.sleep(CALM_S)
+            redis.start()
+            await trio.sleep(CALM_S)
+            redis.kill()
+            await trio.sleep(CALM_S)
+            redis.start()
 
 
 async def test_redis_stands_still() -> None:
     with redis_server() as redis:
-        async with nodes(redis.url_text, redis.url_text) as both, loaded(*both) as load:
-            await trio.sleep(CALM_S)
+        async with two_nodes_on(redis):
             redis.pause()
             await trio.sleep(LEASE_S + 1)
             redis.go_on()
-            await trio.sleep(4 * CALM_S)
-            await agree(load, *both)
 
 
 async def test_a_node_stands_still_past_its_lease() -> None:
     with redis_server() as redis:
-        async with nodes(redis.url_text, redis.url_text) as both, loaded(*both) as load:
-            await trio.sleep(CALM_S)
+        async with two_nodes_on(redis) as both:
             os.kill(both[0].process.pid, signal.SIGSTOP)
             try:
                 await trio.sleep(LEASE_S + 2)
             finally:
                 os.kill(both[0].process.pid, signal.SIGCONT)
-            await trio.sleep(4 * CALM_S)
-            await agree(load, *both)
 
 
 async def test_a_primary_of_the_cluster_fails_over() -> None:

@@ -380,9 +380,10 @@ async def test_devices_whose_pushes_get_lost_are_named(
     assert report.exit_code == 99
 
 
-async def test_stopped_while_connecting() -> None:
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_stopped_while_connecting(workers: int) -> None:
     async with server_of() as server:
-        settings = settings_for(server.addresses.wire[0], ramp=5, devices=1000)
+        settings = settings_for(server.addresses.wire[0], ramp=5, devices=1000, workers=workers)
         async with open_run(settings) as run, trio.open_nursery() as nursery:
 
             async def stop() -> None:

@@ -89,23 +89,6 @@ async def test_tokens_of_a_file_and_pushes_that_are_refused(tmp_path: Path) -> N
     assert report.figures["books"]["balanced"] is True, report.figures["books"]
 
 
-async def test_stopped_while_connecting() -> None:
-    async with server_of() as server:
-        settings = settings_for(server.addresses.wire[0], ramp=10, devices=1000, workers=2)
-        async with open_run(settings) as run, trio.open_nursery() as nursery:
-
-            async def stop() -> None:
-                while not run.look().connections.now:
-                    await trio.sleep(0.05)
-                run.stop()
-
-            nursery.start_soon(stop)
-            with trio.fail_after(PATIENCE_S):
-                report = await run.run()
-    assert 0 < report.figures["devices"]["connected"] < 100
-    assert report.figures["books"]["balanced"] is True
-
-
 async def test_a_worker_that_is_killed_fails_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trio_push.swarm.run.SETTLE_S", 0.5)
     async with server_of() as server:

@@ -114,11 +114,12 @@ class Connection:
     def sweep(self, now: float, answer_s: float, ping_s: float) -> None:
         """Give up what has waited too long, and ask a silent peer whether it is there."""
         session = self._session
+        why = f"no answer within {answer_s:g} s"
         silent_s = now - self._heard_at
         waits = session.flights or self._pinged or not session.capacity
         if waits and silent_s >= answer_s:
             self.fell_silent = True
-            self.cut(f"no answer within {answer_s:g} s")
+            self.cut(why)
             return
         late = []
         for flight in session.flights.values():
@@ -127,7 +128,6 @@ class Connection:
             late.append(flight)
         for flight in late:
             self.drop(flight)
-            why = f"no answer within {answer_s:g} s"
             self._took(self, [Fate(flight, Outcome.UNANSWERED, reason=why)])
         if silent_s >= ping_s and not session.flights and not self._pinged:
             session.ping()

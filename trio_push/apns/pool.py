@@ -162,9 +162,7 @@ class Pool:
         options = self._options
         for connection in self.connections:
             connection.sweep(now, options.answer_s, options.ping_s)
-        if any(connection.fell_silent for connection in self.connections):
-            # judged as they end, which is at once; only then is it known when to dial
-            return
+            self._judge(connection)
         there = self.open
         self._note_input()
         load = Load(
@@ -208,7 +206,6 @@ class Pool:
             self.connections.remove(connection)
             self._changed.set()
             self._all_closed.set()
-            self._judge(connection)
 
     def _took(self, connection: Connection, fates: list[Fate]) -> None:
         if not connection.has_answered and any(fate.status for fate in fates):
@@ -218,7 +215,10 @@ class Pool:
         self._client_took(connection, fates)
 
     def _judge(self, connection: Connection) -> None:
-        """Count it as failed if it broke without an answer, once; before another is opened."""
+        """Count it as failed if it broke without an answer, once.
+
+        Before another is opened in its place: that has to wait for the back-off.
+        """
         if not connection.why or connection.has_answered or connection.has_failed:
             return
         now = trio.current_time()

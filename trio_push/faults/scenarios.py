@@ -30,9 +30,6 @@ class Scenario(NamedTuple):
     rules: tuple[Rule, ...]
 
 
-_APPLE_SHUTDOWN: Final = Match(for_s=2, every_s=30)
-_GOAWAY_STORM: Final = Match(for_s=5, every_s=20)
-
 _ALL: Final = (
     Scenario(
         "apple-shutdown",
@@ -46,7 +43,7 @@ _ALL: Final = (
             ),
             Rule(
                 name="apple-shutdown-goaway",
-                match=_APPLE_SHUTDOWN,
+                match=Match(for_s=2, every_s=30),
                 action=GoAway(reason="Shutdown", last_stream="at"),
             ),
         ),
@@ -133,7 +130,7 @@ _ALL: Final = (
         (
             Rule(
                 name="goaway-storm",
-                match=_GOAWAY_STORM,
+                match=Match(for_s=5, every_s=20),
                 action=GoAway(reason="Shutdown", last_stream="before"),
             ),
         ),

@@ -6,14 +6,12 @@ for each (72 µs instead of 35), and there would be half as many.
 
 from __future__ import annotations
 
-from functools import partial
-
 import trio
 
 from trio_push.clock import Clock
 from trio_push.swarm.audit import Audit
-from trio_push.swarm.http1 import Http1Connection
-from trio_push.swarm.lane import Planned, refusal
+from trio_push.swarm.http1 import Answer, Http1Connection
+from trio_push.swarm.lane import Planned, one_by_one, refusal
 from trio_push.swarm.provider import Provider
 from trio_push.swarm.target import Target
 
@@ -35,25 +33,7 @@ class ApnsLane:
         ).encode()
 
     async def run(self, pushes: trio.MemoryReceiveChannel[Planned]) -> None:
-        try:
-            async for push in pushes:
-                await self._send(push)
-        finally:
-            self._connection.close()
-
-    async def _send(self, push: Planned) -> None:
-        audit, to, n = self._audit, push.to, push.n
-        answer = await self._connection.ask(
-            self._request(push),
-            unsent=partial(audit.leave_unsent, to, n),
-            unanswered=partial(audit.leave_unanswered, to, n),
-        )
-        if answer is None:
-            return
-        if answer.status == 200:
-            audit.accept()
-        else:
-            audit.refuse(to, n, refusal(answer.status, answer.body))
+        await one_by_one(self._connection, pushes, self._audit, self._request, self._settle)
 
     def _request(self, push: Planned) -> bytes:
         return b"POST /3/device/%b HTTP/1.1\r\n%b%bContent-Length: %d\r\n\r\n%b" % (
@@ -68,3 +48,9 @@ class ApnsLane:
         if self._authorization is None:
             return b""
         return b"Authorization: %b\r\n" % self._authorization.header(self._clock.wall())
+
+    def _settle(self, push: Planned, answer: Answer) -> None:
+        if answer.status == 200:
+            self._audit.accept()
+        else:
+            self._audit.refuse(push.to, push.n, refusal(answer.status, answer.body))

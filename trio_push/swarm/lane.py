@@ -6,10 +6,14 @@ order by the server.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple, Protocol
 
 import orjson
 import trio
+
+from trio_push.swarm.http1 import Answer, Http1Connection
 
 
 class Planned(NamedTuple):
@@ -41,6 +45,29 @@ class Plan(Protocol):
         """Plan one more push and return its number."""
 
     def leave_unsent(self, to: int, n: int) -> None: ...
+
+    def leave_unanswered(self, to: int, n: int) -> None: ...
+
+
+async def one_by_one(
+    connection: Http1Connection,
+    pushes: trio.MemoryReceiveChannel[Planned],
+    plan: Plan,
+    request: Callable[[Planned], bytes],
+    settle: Callable[[Planned, Answer], None],
+) -> None:
+    """Be a lane that sends a push when the one before has its answer, which `settle` takes."""
+    try:
+        async for push in pushes:
+            answer = await connection.ask(
+                request(push),
+                unsent=partial(plan.leave_unsent, push.to, push.n),
+                unanswered=partial(plan.leave_unanswered, push.to, push.n),
+            )
+            if answer is not None:
+                settle(push, answer)
+    finally:
+        connection.close()
 
 
 def refusal(status: int, body: bytes) -> str:

@@ -99,9 +99,7 @@ class LeanDevice:
 
     def wait(self) -> Awaitable[None]:
         assert self._socket is not None
-        if self._population.reads_slowly(self.index):
-            return trio.sleep(SLOW_S)  # noqa: ASYNC105  the caller awaits it
-        return wait_readable(self._socket)  # noqa: ASYNC105
+        return wait_to_read(self._population, self.index, self._socket)
 
     def leave(self, *, suddenly: bool = False) -> bool:
         if self._socket is None:
@@ -137,6 +135,13 @@ def _request(destination: Destination, index: int, last_event_id: str) -> bytes:
 def read_size(population: Population, index: int) -> int:
     """How many bytes a device reads at once."""
     return SLOW_BYTES if population.reads_slowly(index) else RECEIVE_BYTES
+
+
+def wait_to_read(population: Population, index: int, sock: socket.socket) -> Awaitable[None]:
+    """What a device waits for before it reads on."""
+    if population.reads_slowly(index):
+        return trio.sleep(SLOW_S)  # noqa: ASYNC105  the caller awaits it
+    return wait_readable(sock)  # noqa: ASYNC105
 
 
 async def dial(population: Population, index: int) -> socket.socket:

@@ -11,14 +11,11 @@ from collections.abc import Awaitable
 from contextlib import suppress
 from typing import Final
 
-import trio
-from trio.lowlevel import wait_readable
-
 from trio_push.errors import ProtocolError
 from trio_push.swarm.conversation import Conversation
 from trio_push.swarm.device import ConnectFailed
-from trio_push.swarm.lean_device import ask, dial, read_size
-from trio_push.swarm.population import SLOW_S, WEBSOCKET_PATH, Population
+from trio_push.swarm.lean_device import ask, dial, read_size, wait_to_read
+from trio_push.swarm.population import WEBSOCKET_PATH, Population
 from trio_push.swarm.target import describe
 from trio_push.wire import websocket_client
 from trio_push.wire.close_codes import NORMAL
@@ -105,9 +102,7 @@ class LeanWebSocketDevice:
 
     def wait(self) -> Awaitable[None]:
         assert self._socket is not None
-        if self._population.reads_slowly(self.index):
-            return trio.sleep(SLOW_S)  # noqa: ASYNC105  the caller awaits it
-        return wait_readable(self._socket)  # noqa: ASYNC105
+        return wait_to_read(self._population, self.index, self._socket)
 
     def leave(self, *, suddenly: bool = False) -> bool:
         if self._socket is None or self._leaving or self._over:

@@ -156,7 +156,9 @@ def _driver(
         )
     via = "apns-h2" if settings.apns else settings.via
     make_lanes = make_lanes or lanes_of(
-        *(via, Provider.of(settings), settings.push_rate),
+        via,
+        Provider.of(settings),
+        settings.push_rate,
         ack=settings.ack,
         api_key=settings.api_key,
     )

@@ -73,7 +73,7 @@ class SwarmSettings:
     )
     client: str = setting(
         "lean",
-        "What a device is made of: plain sockets, for scale, or the library httpx.",
+        "What a device is made of: plain sockets, for scale, or libraries: httpx, trio-websocket.",
         choices=("lean", "library"),
     )
     transport: str = setting(

@@ -6,9 +6,12 @@ The payload is an MDM wake-up with one more key, and stays what it is for everyb
 
 from __future__ import annotations
 
-from typing import Annotated, NamedTuple
+from typing import Annotated, Final, NamedTuple
 
 import msgspec
+
+#: what a pad adds beside its own length
+_PAD_KEY: Final = ',"pad":""'
 
 
 class Stamp(NamedTuple):
@@ -64,6 +67,3 @@ class Stamper:
         if fields.run != self._run:
             return None
         return Stamp(fields.to - self._first, fields.n, fields.at)
-
-
-_PAD_KEY = ',"pad":""'

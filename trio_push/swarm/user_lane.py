@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import msgspec
 import orjson
 import trio
 
-from trio_push.swarm.http1 import Http1Connection, authorization_line
-from trio_push.swarm.lane import Planned
+from trio_push.swarm.http1 import Answer, Http1Connection, authorization_line
+from trio_push.swarm.lane import Planned, one_by_one
 from trio_push.swarm.target import Target
 from trio_push.swarm.users import UserPlan
 
@@ -55,30 +54,16 @@ class UserLane:
         )
 
     async def run(self, pushes: trio.MemoryReceiveChannel[Planned]) -> None:
-        try:
-            async for push in pushes:
-                await self._send(push)
-        finally:
-            self._connection.close()
-
-    async def _send(self, push: Planned) -> None:
-        plan, to, n = self._plan, push.to, push.n
-        answer = await self._connection.ask(
-            self._request(push),
-            unsent=partial(plan.leave_unsent, to, n),
-            unanswered=partial(plan.leave_unanswered, to, n),
-        )
-        if answer is not None:
-            self._settle(push, answer.status, answer.body)
+        await one_by_one(self._connection, pushes, self._plan, self._request, self._settle)
 
     def _request(self, push: Planned) -> bytes:
         order = {"user": push.token, "payload": orjson.Fragment(push.payload), **self._common}
         body = orjson.dumps(order)
         return f"{self._head}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
-    def _settle(self, push: Planned, status: int, body: bytes) -> None:
+    def _settle(self, push: Planned, response: Answer) -> None:
         """Match the results, in the server's order, with the user's devices."""
-        to, n = push.to, push.n
+        to, n, status, body = push.to, push.n, response.status, response.body
         try:
             answer = msgspec.json.decode(body, type=_Answer) if status == 200 else None
         except msgspec.DecodeError:

@@ -25,7 +25,7 @@ from trio_push.testing.server import PATIENCE_S, PushServer, push_server
 T = TypeVar("T")
 
 #: seconds within which the server starts and stops, on a busy machine
-_PATIENCE_S = 30.0
+_START_STOP_S = 30.0
 
 
 class ThreadedPushServer:
@@ -127,7 +127,7 @@ def push_server_in_thread(**settings: Any) -> Iterator[ThreadedPushServer]:
     # a daemon: a test that is given up must not keep the interpreter
     thread = threading.Thread(target=run, name="push-server", daemon=True)
     thread.start()
-    begun = started.get(timeout=_PATIENCE_S)
+    begun = started.get(timeout=_START_STOP_S)
     if isinstance(begun, BaseException):
         raise begun
     server, over = begun
@@ -136,7 +136,7 @@ def push_server_in_thread(**settings: Any) -> Iterator[ThreadedPushServer]:
     finally:
         with suppress(trio.RunFinishedError):
             server._call(over.set)
-        thread.join(_PATIENCE_S)
+        thread.join(_START_STOP_S)
         if not started.empty():
             error = started.get()
             assert isinstance(error, BaseException)

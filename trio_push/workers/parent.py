@@ -108,7 +108,7 @@ class Parent:
             raise ConfigError(self._unusable)
 
     def close_books(self, *, is_kept: bool) -> None:
-        """Say what has become of all pushes; those in Redis are lost unless that is `kept`."""
+        """Say what has become of all pushes; those in Redis are lost if it is not kept."""
         past = self._board.past
         counts = past.counts
         # what was there before us and was taken over makes it less than nothing

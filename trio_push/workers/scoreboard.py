@@ -18,7 +18,6 @@ from trio_push.push import State
 #: bytes of one figure; the kernel's and the machine's word, so that none is ever half written
 _WORD = 8
 
-
 #: open states of a push that is in the hands of a connection
 _IN_MEMORY = (State.QUEUED, State.IN_FLIGHT)
 

@@ -16,7 +16,7 @@ from contextlib import ExitStack, suppress
 import structlog
 import trio
 
-from trio_push.errors import ConfigError, StoreFailed, Unreachable
+from trio_push.errors import ConfigError, StoreFailed, Unreachable, leaves
 from trio_push.listeners import Listeners
 from trio_push.server import Inherited, Server, open_server
 from trio_push.watch import logs
@@ -93,7 +93,7 @@ class Worker:
                 ) as server:
                     await self._serve(server)
             except* (ConfigError, Unreachable) as group:
-                self._link.send(Unusable("; ".join(str(each) for each in _leaves(group))))
+                self._link.send(Unusable("; ".join(str(each) for each in leaves(group))))
                 code = 2
             nursery.cancel_scope.cancel()
         return code
@@ -182,11 +182,3 @@ class Worker:
     def _write_row(self, server: Server) -> None:
         self._share.beat()
         self._row[Column.DEVICES] = len(server.node.directory)
-
-
-def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
-    """The exceptions in a group of groups."""
-    leaves: list[BaseException] = []
-    for each in group.exceptions:
-        leaves += _leaves(each) if isinstance(each, BaseExceptionGroup) else [each]
-    return leaves

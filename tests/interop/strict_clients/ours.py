@@ -20,18 +20,7 @@ from tests.interop.strict_clients.base import (
     Step,
 )
 from tests.serving import PATIENCE_S
-from trio_push.apns import (
-    Client,
-    Constant,
-    Options,
-    ProviderToken,
-    Request,
-    Result,
-    Retries,
-    Scaling,
-    client_context,
-    open_client,
-)
+from trio_push import apns
 from trio_push.clock import Clock
 
 
@@ -49,7 +38,9 @@ class Ours:
             answers: list[Answer] = []
             clock = Clock(lambda: time.time() - provider.behind_s)
             with trio.fail_after(PATIENCE_S):
-                async with open_client(server.tls, _options(server, provider), clock=clock) as it:
+                async with apns.open_client(
+                    server.tls, _options(server, provider), clock=clock
+                ) as it:
                     for step in steps:
                         if isinstance(step, Ask):
                             answers += await _push(it, [step])
@@ -62,24 +53,24 @@ class Ours:
         return trio.run(main)
 
 
-def _options(server: Running, provider: Provider) -> Options:
+def _options(server: Running, provider: Provider) -> apns.Options:
     certificate = provider.certificate
-    return Options(
-        context=client_context(
+    return apns.Options(
+        context=apns.client_context(
             ca=server.ca, certificate=None if certificate is None else str(certificate)
         ),
-        authorization=ProviderToken.read(
+        authorization=apns.ProviderToken.read(
             str(provider.key), key_id=provider.key_id, team_id=provider.team_id
         )
         if provider.key_id
         else None,
-        scaling=Scaling(law=Constant(), least=1, most=1),
-        retries=Retries(most=0),
+        scaling=apns.Scaling(law=apns.Constant(), least=1, most=1),
+        retries=apns.Retries(most=0),
         patience_s=1.0,
     )
 
 
-async def _push(client: Client, asks: Sequence[Ask]) -> list[Answer]:
+async def _push(client: apns.Client, asks: Sequence[Ask]) -> list[Answer]:
     """Those that the client takes no more have no answer."""
     answers = [Answer(error="not taken")] * len(asks)
 
@@ -101,14 +92,14 @@ async def _push(client: Client, asks: Sequence[Ask]) -> list[Answer]:
     return answers
 
 
-def _request(ask: Ask, n: int) -> Request:
+def _request(ask: Ask, n: int) -> apns.Request:
     fields: dict[str, Any] = {"topic": VOIP, "push_type": "voip", **ask.fields}
-    return Request(
+    return apns.Request(
         token=ask.token or "", payload=json.dumps(ask.payload).encode(), context=n, **fields
     )
 
 
-def _answer(result: Result) -> Answer:
+def _answer(result: apns.Result) -> Answer:
     if not result.status:
         return Answer(error=result.reason)
     return Answer(result.status, result.reason, result.timestamp_ms)
