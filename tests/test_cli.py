@@ -16,6 +16,7 @@ import pytest
 import structlog
 import trio
 
+from tests.serving import PATIENCE_S
 from trio_push import __version__, cli
 from trio_push.banner import Addresses
 from trio_push.cli import main
@@ -298,7 +299,7 @@ def test_ctrl_c_ends_listening() -> None:
         assert process.stdout is not None
         assert '"n": 1' in process.stdout.readline()
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=10)
+        out, err = process.communicate(timeout=PATIENCE_S)
         peer.close()
     assert process.returncode == 0
     assert (out, "Traceback" in err) == ("", False)

@@ -12,6 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from tests.serving import PATIENCE_S
 from trio_push import tls
 from trio_push.certificates import CA_LIFE
 from trio_push.errors import ConfigError
@@ -296,7 +297,7 @@ def test_node_accepts_it(dev: DevTls, dev_dir: Path, tool: Callable[[str], str])
         input=NODE,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=PATIENCE_S,
         check=False,
     )
     assert done.stdout == "true\n", done.stderr

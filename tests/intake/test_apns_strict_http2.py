@@ -284,13 +284,18 @@ async def test_priority_frames_are_ignored(credentials: str, good: Push, stream_
         assert not client.resets
 
 
+async def fall_silent(server: Server, client: Http2Client) -> None:
+    """Be heard once more; from then on the server has little patience."""
+    server._front._http2.idle_timeout_s = 0.1
+    client.h2.ping(b"farewell")
+    await client.flush()
+
+
 async def test_the_last_stream_is_the_last_that_was_processed(credentials: str, good: Push) -> None:
-    async with (
-        strict_server(credentials, idle_timeout_s=0.3) as server,
-        client_of(server) as client,
-    ):
+    async with strict_server(credentials) as server, client_of(server) as client:
         assert await push(client, good.head()) == 200
         last = client.h2.highest_outbound_stream_id
+        await fall_silent(server, client)
         await until(client, lambda: client.goaway)
         assert client.last_words == b'{"reason":"IdleTimeout"}'
         assert client.last_stream_id == last
@@ -302,11 +307,7 @@ async def test_what_the_server_says_by_itself(
 ) -> None:
     """Each row of the table: by GOAWAY, by a refusal, or by both."""
     name, status = given.reason.name, given.reason.status
-    idle_s = 0.3 if name == "IdleTimeout" else 60
-    async with (
-        strict_server(credentials, idle_timeout_s=idle_s) as server,
-        client_of(server) as client,
-    ):
+    async with strict_server(credentials) as server, client_of(server) as client:
         assert await push(client, good.head()) == 200
         if name == "InternalServerError":
             monkeypatch.setattr(server.node.router, "check_room", None)
@@ -314,7 +315,9 @@ async def test_what_the_server_says_by_itself(
             server.node.router._store_total = 0
         elif name == "Shutdown":
             server.node.push_channel.close()
-        if name != "IdleTimeout":
+        if name == "IdleTimeout":
+            await fall_silent(server, client)
+        else:
             stream_id = await begin(client, good.head())
             assert await client.status(stream_id) == status
             assert json.loads(client.bodies[stream_id]) == {"reason": name}

@@ -211,11 +211,13 @@ class TestHttp2:
             server.node.faults.clear()
 
     async def test_hold_for_longer_than_a_peer_may_be_silent(self) -> None:
-        async with serving(head_timeout_s=0.1, idle_timeout_s=0.1) as server:
+        async with serving() as server:
             befall(server, Hold(for_s=1))
             async with FrameClient.connected(server) as client:
-                await client.push(BAD)
                 assert (await client.hear()).kind == "streams"
+                http2 = server._front._http2
+                http2.head_timeout_s = http2.idle_timeout_s = 0.1
+                await client.push(BAD)
                 assert (await client.hear()).value == 200
             server.node.faults.clear()
 

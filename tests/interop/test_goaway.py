@@ -61,7 +61,7 @@ def test_shutdown_with_a_device_on_the_connection(
 def test_idle_for_too_long(
     connect: Connect, launch: Callable[..., Running], token: str, over: str
 ) -> None:
-    server = launch(idle_timeout_s=0.5)
+    server = launch(idle_timeout_s=1.5)
     with connect(server, over, f"/3/device/{token}") as client:
         client.hear("answer")
         assert json.loads(client.hear("goaway")["data"]) == {"reason": "IdleTimeout"}

@@ -7,6 +7,7 @@ import pytest
 import trio
 import trustme
 
+from tests.serving import PATIENCE_S
 from tests.swarm.fake_server import serving, unused_target
 from trio_push.errors import ConfigError, Unreachable
 from trio_push.sockets import receive_some, send_all
@@ -114,10 +115,10 @@ async def test_tls(trust: str, monkeypatch: pytest.MonkeyPatch) -> None:
             nursery.start_soon(trio.serve_listeners, handle, listeners)
             target = await look_up(f"https://127.0.0.1:{port}", "--url")
             if trust != "no":
-                with await open_connection(target, timeout_s=5, context=context) as sock:
+                with await open_connection(target, timeout_s=PATIENCE_S, context=context) as sock:
                     await send_all(sock, b"?")
                     assert await receive_some(sock) == b"hello"
             else:
                 with pytest.raises(Unreachable, match="unable to get local issuer certificate"):
-                    await open_connection(target, timeout_s=5)
+                    await open_connection(target, timeout_s=PATIENCE_S)
             nursery.cancel_scope.cancel()

@@ -10,6 +10,7 @@ import ssl
 import subprocess
 import sys
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -170,7 +171,8 @@ async def test_a_signal_to_the_whole_group_is_the_parents_affair() -> None:
         for pid in [*crew.processes(), crew.process.pid]:
             os.kill(pid, signal.SIGTERM)
         for pid in [*crew.processes(), crew.process.pid]:
-            os.kill(pid, signal.SIGTERM if pid != crew.process.pid else signal.SIGWINCH)
+            with suppress(ProcessLookupError):  # it has ended meanwhile
+                os.kill(pid, signal.SIGTERM if pid != crew.process.pid else signal.SIGWINCH)
         for device in devices.values():
             await device.events()
             assert device.retry_ms is not None
