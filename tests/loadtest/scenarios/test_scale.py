@@ -19,7 +19,7 @@ from trio_push.swarm.settings import SwarmSettings
 @pytest.fixture(autouse=True)
 def _no_rest(monkeypatch):
     monkeypatch.setattr(scale, "_SETTLE_S", 0.2)
-    monkeypatch.setattr(scale, "_BACK_S", 3)
+    monkeypatch.setattr(scale, "_BACK_S", 5)
 
 
 def plan(**more):

@@ -133,7 +133,7 @@ async def test_steady_with_our_own_server(transport):
 
 async def test_storm_with_our_own_server(monkeypatch):
     monkeypatch.setattr(storm, "_BEFORE_S", 1)
-    monkeypatch.setattr(storm, "_BACK_S", 3)
+    monkeypatch.setattr(storm, "_BACK_S", 8)
     report = await storm.run(100, 200, "ws", Plan(1, ("trio-push",)))
     figures = {name: report.measured.figure("trio-push", name) for name in ("dropped", "back")}
     assert figures == {"dropped": 90, "back": 90}
