@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import trio
 
@@ -72,9 +74,17 @@ async def test_the_load_generator_is_content(peer):
     with trio.fail_after(PATIENCE_S):
         async with peer.serve() as server:
             if peer in HTTP1_INTAKE:
-                assert (await h2load.http1(server.wire, 1)).pushes > 10
+                await finds_content(partial(h2load.http1, server.wire))
             if peer in H2_INTAKE:
-                assert (await h2load.h2(server.h2, 1)).pushes > 10
+                await finds_content(partial(h2load.h2, server.h2))
+
+
+async def finds_content(load):
+    """On a busy machine a second, or four, may be too short for a peer to be heard at all."""
+    for seconds in (1, 4, 16):
+        if (await load(seconds)).pushes > 10:
+            return
+    raise AssertionError("it takes no pushes")
 
 
 def test_a_crowd_is_no_larger_than_the_peer_can_be_expected_to_hold():

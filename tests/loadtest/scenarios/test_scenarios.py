@@ -71,7 +71,7 @@ async def test_acks():
 
 @pytest.mark.needs("h2load")
 async def test_intake():
-    report = await intake.run(1, "mdm", BARE)
+    report = await intake.run(3, "mdm", BARE)
     assert list(report.measured.samples) == ["HTTP/2, bare h2", "HTTP/1.1, bare httptools"]
     assert report.measured.figure("HTTP/2, bare h2", "pushes_per_s") > 10
     assert report.measured.figure("HTTP/1.1, bare httptools", "ratio") == 1.0
@@ -79,7 +79,7 @@ async def test_intake():
 
 @pytest.mark.needs("h2load")
 async def test_intake_by_all_of_apples_rules():
-    report = await intake.run(1, "strict", Plan(1))
+    report = await intake.run(3, "strict", Plan(1))
     assert report.measured.figure("HTTP/2, trio-push, strict", "pushes_per_s") > 10
     assert report.measured.figure("HTTP/2, bare h2", "ratio") == 1.0
 
@@ -182,7 +182,7 @@ async def test_resume(transport):
 
 @pytest.mark.parametrize("client", ["trio-push", "httpx", "aioapns"])
 async def test_provider(client):
-    report = await provider.run(1, None, Plan(1, (client,)))
+    report = await provider.run(3, None, Plan(1, (client,)))
     assert report.measured.figure(client, "pushes_per_s") > 10
     assert report.measured.figure(client, "failed") == 0
 
