@@ -143,7 +143,7 @@ async def population(
         target=await look_up(server.addresses.wire[0], "--url"),
         tokens=tokens,
         path=None,
-        connect_timeout_s=5,
+        connect_timeout_s=PATIENCE_S,
         ack=ack,
     )
     start = await find_start(destination)
@@ -175,7 +175,9 @@ class TestWhereTheNumbersStand:
             push = Push("x", "aa", b"x", expires_at=4e9)
             await server.node.push_channel.submit([push])
             target = await look_up(server.addresses.wire[0], "--url")
-            destination = Destination(target=target, tokens=[], path=None, connect_timeout_s=5)
+            destination = Destination(
+                target=target, tokens=[], path=None, connect_timeout_s=PATIENCE_S
+            )
             start = await find_start(destination)
             assert start is not None
             assert start.epoch == server.node.router.epoch
@@ -196,5 +198,7 @@ class TestWhereTheNumbersStand:
                 request = await read_request(stream)
 
         async with serving(handler) as target:
-            destination = Destination(target=target, tokens=[], path=None, connect_timeout_s=5)
+            destination = Destination(
+                target=target, tokens=[], path=None, connect_timeout_s=PATIENCE_S
+            )
             assert await find_start(destination) is None

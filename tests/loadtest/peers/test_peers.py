@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import pytest
 import trio
 
@@ -71,20 +69,22 @@ async def test_a_push_to_one(peer):
 @pytest.mark.needs("h2load")
 @pytest.mark.parametrize("peer", PEERS[:6])
 async def test_the_load_generator_is_content(peer):
-    with trio.fail_after(PATIENCE_S):
-        async with peer.serve() as server:
-            if peer in HTTP1_INTAKE:
-                await finds_content(partial(h2load.http1, server.wire))
-            if peer in H2_INTAKE:
-                await finds_content(partial(h2load.h2, server.h2))
+    with trio.fail_after(2 * PATIENCE_S):
+        if peer in HTTP1_INTAKE:
+            await is_content(peer, lambda server, seconds: h2load.http1(server.wire, seconds))
+        if peer in H2_INTAKE:
+            await is_content(peer, lambda server, seconds: h2load.h2(server.h2, seconds))
 
 
-async def finds_content(load):
-    """On a busy machine a second, or four, may be too short for a peer to be heard at all."""
+async def is_content(peer, load):
+    """On a busy machine a second may be too short, and who was cut off then may be in disorder."""
+    pushes = 0
     for seconds in (1, 4, 16):
-        if (await load(seconds)).pushes > 10:
-            return
-    raise AssertionError("it takes no pushes")
+        async with peer.serve() as server:
+            pushes = (await load(server, seconds)).pushes
+        if pushes > 10:
+            break
+    assert pushes > 10
 
 
 def test_a_crowd_is_no_larger_than_the_peer_can_be_expected_to_hold():

@@ -79,7 +79,7 @@ async def test_intake():
 
 @pytest.mark.needs("h2load")
 async def test_intake_by_all_of_apples_rules():
-    report = await intake.run(3, "strict", Plan(1))
+    report = await intake.run(5, "strict", Plan(1))
     assert report.measured.figure("HTTP/2, trio-push, strict", "pushes_per_s") > 10
     assert report.measured.figure("HTTP/2, bare h2", "ratio") == 1.0
 
