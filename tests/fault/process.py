@@ -64,7 +64,7 @@ class Serve:
 async def serve(
     *flags: str, api: str = "off", open_files: int | None = None, kind: type[Serve] = Serve
 ) -> AsyncIterator[Serve]:
-    """A server on a free port, which may open so many files at most; killed if it is still there."""
+    """A server on a free port that may open so many files at most; killed if it is still there."""
     command = [sys.executable, "-m", "trio_push", "serve", "--listen", "127.0.0.1:0"]
     if open_files is not None:
         # as a login has it: few to begin with, and more for who raises its own limit
