@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
 import signal
 import subprocess
 import sys
@@ -17,6 +16,8 @@ import trio
 from tests.serving import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
+#: with which a server of limited files begins
+FEW_FILES = 128
 
 
 class Serve:
@@ -63,8 +64,12 @@ class Serve:
 async def serve(
     *flags: str, api: str = "off", open_files: int | None = None, kind: type[Serve] = Serve
 ) -> AsyncIterator[Serve]:
-    """A server on a free port, which may have so many files open; killed if it is still there."""
+    """A server on a free port that may open so many files at most; killed if it is still there."""
     command = [sys.executable, "-m", "trio_push", "serve", "--listen", "127.0.0.1:0"]
+    if open_files is not None:
+        # as a login has it: few to begin with, and more for who raises its own limit
+        limits = f'ulimit -Sn {FEW_FILES}; ulimit -Hn {open_files}; exec "$0" "$@"'
+        command = ["sh", "-c", limits, *command]
     async with trio.open_nursery() as nursery:
         process = await trio.lowlevel.open_process(
             [*command, "--api", api, "--log-format", "json", *flags],
@@ -72,8 +77,6 @@ async def serve(
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
         )
-        if open_files is not None:
-            resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (open_files, open_files))
         try:
             running = kind(process)
             nursery.start_soon(running.read_log)

@@ -8,6 +8,7 @@ import trio
 
 from tests.fault.process import serve
 from tests.serving import Peer, bounded, nothing_left, request, serving, settle
+from trio_push.capacity import FILES_KEPT_FREE
 
 CROWD = 1500
 
@@ -80,6 +81,7 @@ async def pipeline(url: str, data: bytes) -> None:
 async def test_a_full_file_table() -> None:
     """Nobody new gets in, those who are there go on, and afterwards all is as before."""
     async with bounded(), serve(open_files=300) as server, AsyncExitStack() as stack:
+        assert (await server.logged("ready"))["devices_fit"] == 300 - FILES_KEPT_FREE
         provider = await stack.enter_async_context(Peer.connected(server.url))
         devices = [await stack.enter_async_context(Peer.connected(server.url)) for _ in range(20)]
         for n, device in enumerate(devices):

@@ -62,10 +62,10 @@ token of 64 hex digits.
 ## trio-push
 
     export SSL_CERT_FILE=~/.local/share/trio-push/tls/ca.pem
-    trio-push push --apns https://localhost:8443 --topic {topic} --push-type alert \
-      --key {key} --key-id {key_id} --team-id {team_id} \
+    trio-push push --apns https://localhost:8443 --topic {topic} --push-type alert \\
+      --key {key} --key-id {key_id} --team-id {team_id} \\
       $TOKEN '{{"aps": {{"alert": "Hello"}}}}'
-    trio-push push --apns https://localhost:8443 --push-type mdm --cert {mdm} \
+    trio-push push --apns https://localhost:8443 --push-type mdm --cert {mdm} \\
       $TOKEN '{{"mdm": "magic"}}'
     trio-push swarm --apns https://localhost:8443 --cert {mdm} --push-rate 100/s
 

@@ -119,7 +119,7 @@ class Chores:
         if not await self._shared.take_over(self._members.name, dead, HOLD_S):
             return
         if dead not in self._died:
-            log.info("node_died", node=dead)
+            log.info("node_gone", node=dead)
         died = self._died.setdefault(dead, trio.current_time())
         await self._post.take_over(dead)
         if trio.current_time() > died + MOURNING_S:
