@@ -70,11 +70,20 @@ async def test_a_push_to_one(peer):
 @pytest.mark.parametrize("peer", PEERS[:6])
 async def test_the_load_generator_is_content(peer):
     with trio.fail_after(PATIENCE_S):
+        if peer in HTTP1_INTAKE:
+            await some_are_answered(peer, h2load.http1, "wire")
+        if peer in H2_INTAKE:
+            await some_are_answered(peer, h2load.h2, "h2")
+
+
+async def some_are_answered(peer: Peer, load, listener: str) -> None:
+    """In a second, or in as many as it takes on a busy machine."""
+    pushes, seconds = 0, 1
+    while pushes <= 10:
+        # anew each time: what a slow one has still to do would hold up what comes next
         async with peer.serve() as server:
-            if peer in HTTP1_INTAKE:
-                assert (await h2load.http1(server.wire, 1)).pushes > 10
-            if peer in H2_INTAKE:
-                assert (await h2load.h2(server.h2, 1)).pushes > 10
+            pushes = (await load(getattr(server, listener), seconds)).pushes
+        seconds *= 4
 
 
 def test_a_crowd_is_no_larger_than_the_peer_can_be_expected_to_hold():
