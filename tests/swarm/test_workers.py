@@ -48,7 +48,8 @@ async def test_all_of_it_adds_up(transport: str) -> None:
         report = await run_swarm(settings)
     figures = report.figures
     accepted = figures["pushes"]["accepted"]
-    assert counts(report, "devices", "planned", "connected", "failed") == (20, 20, 0)
+    # who has left last may not be back yet on a busy machine
+    assert counts(report, "devices", "planned", "peak", "failed") == (20, 20, 0)
     dropped, back, not_recovered = counts(report, "devices", "dropped", "back", "not_recovered")
     # who has left just then is not dropped
     assert 0 < dropped == back <= 11

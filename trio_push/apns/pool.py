@@ -163,6 +163,8 @@ class Pool:
         for connection in self.connections:
             connection.sweep(now, options.answer_s, options.ping_s)
             self._judge(connection)
+        if self._over:  # the host is given up, for what has just been seen
+            return
         there = self.open
         self._note_input()
         load = Load(
