@@ -92,7 +92,7 @@ async def world(autojump_clock: MockClock, nursery: trio.Nursery) -> World:
     return World(way, nodes, first, second)
 
 
-@pytest.mark.parametrize("late_s", [0.5, 2.0, 4.5])
+@pytest.mark.parametrize("late_s", [0.5, 2.0])
 async def test_a_claim_that_is_late_wins_over_who_came_meanwhile(
     world: World, nursery: trio.Nursery, late_s: float
 ) -> None:
@@ -122,10 +122,9 @@ async def test_a_claim_whose_answer_is_lost(world: World) -> None:
     await world.is_the_only_one(device, older)
 
 
-@pytest.mark.parametrize("stays", [False, True])
-@pytest.mark.parametrize("late_s", [0.5, 2.0, 4.5])
+@pytest.mark.parametrize("late_s", [0.5, 2.0])
 async def test_a_claim_that_was_given_up(
-    world: World, nursery: trio.Nursery, late_s: float, stays: bool
+    world: World, nursery: trio.Nursery, late_s: float
 ) -> None:
     """Carried out all the same, when somebody newer had the token: who keeps it."""
     newest = FakeDevice()
@@ -137,7 +136,5 @@ async def test_a_claim_that_was_given_up(
     nursery.start_soon(come_later)
     world.way.late_s, world.way.loses_answers = late_s, True
     device = await world.first.connect()
-    if not stays:
-        world.first.disconnect(device)
     await world.comes_to_rest()
     await world.is_the_only_one(newest, device)
