@@ -26,6 +26,7 @@ class OneNode:
         self.engine = self.node.engine
         self.router = self.node.router
         self.name = self.node.id
+        self._clock = clock
         self._life = trio.CancelScope()
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
@@ -58,9 +59,13 @@ class OneNode:
         self, token: str = "aa", cursor: Cursor | None = None, room: int | None = None
     ) -> FakeDevice:
         device = FakeDevice(token, room)
-        async with self.engine.admitting(token, cursor) as missed:
-            self.router.attach(device, cursor, missed)
+        await self.let_in(device, cursor)
         return device
+
+    async def let_in(self, device: FakeDevice, cursor: Cursor | None = None) -> None:
+        device.connected_at = self._clock.wall()
+        async with self.engine.admitting(device.token, cursor) as missed:
+            self.router.attach(device, cursor, missed)
 
     def disconnect(self, device: FakeDevice) -> None:
         self.router.delivery.disconnect(device)

@@ -149,8 +149,10 @@ class Shared(Protocol):
 
     #: sweeping is divided by it: partition numbers are below
     partitions: int
-    #: seconds that an answer takes, of late: many when what is shared, or this machine, is busy
-    answer_s: float
+
+    @property
+    def answer_s(self) -> float:
+        """Seconds that an answer takes, of late: many when it, or this machine, is busy."""
 
     # -- nodes and their inboxes
 

@@ -15,7 +15,7 @@ Without it a node is alone, and asks nobody. What each part of it does:
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final, TypeAlias
 
@@ -77,6 +77,10 @@ async def _nobody(token: str, push_id: str) -> bool:
     return False
 
 
+def _since_ms(connection: Connection) -> int:
+    return int(connection.connected_at * 1000)
+
+
 class Engine:
     """Everything a node does because it is not alone."""
 
@@ -124,6 +128,7 @@ class Engine:
         journal.on_moved = self._tell_owners
         tokens.on_claimed = self._tell_older
         tokens.on_contested = self._contest
+        tokens.on_claimed_late = self._tell_others
         self.post.on_message = self._hear
         self.post.answer = self._answer
         self._nursery: trio.Nursery | None = None
@@ -208,9 +213,13 @@ class Engine:
         """The newest connection wins, by the clocks of the nodes."""
         reply = await self.post.ask(other, ConnectedAt(connection.token))
         theirs = reply.counts.get(0, 0) if isinstance(reply, Counts) else None
+        await self._judge(connection, theirs)
+
+    async def _judge(self, connection: Connection, theirs: int | None) -> None:
+        """A device is at another node since then, too; None: nobody knows since when."""
         if self._directory.get(connection.token) is not connection:
             return
-        if theirs is not None and theirs < int(connection.connected_at * 1000):
+        if theirs is not None and theirs < _since_ms(connection):
             await self._admit_late(connection, None)
         else:
             self.local.displace(connection)
@@ -264,15 +273,22 @@ class Engine:
         if older in self.members.living:
             self.post.tell(older, Moved([token]))
 
+    def _tell_others(self, connections: Sequence[Connection]) -> None:
+        """These were claimed late: by a claim, perhaps, whose answer and older owner got lost."""
+        tokens = [connection.token for connection in connections]
+        moved = Moved(tokens, [_since_ms(connection) for connection in connections])
+        for node in self.members.others:
+            self.post.tell(node, moved)
+
     def _tell_owners(self, moved: object) -> None:
         for token, owner in moved:  # type: ignore[attr-defined]
             self.post.tell(owner, Due([token]))
 
     def _hear(self, message: Message) -> None:
         match message:
-            case Moved(tokens):
+            case Moved(tokens, at_ms):
                 assert self._nursery is not None
-                self._nursery.start_soon(self._displace, tokens)
+                self._nursery.start_soon(self._displace, tokens, at_ms)
             case Due(tokens):
                 for token in tokens:
                     self.tokens.look_again(token)
@@ -292,16 +308,22 @@ class Engine:
         for node in self._expecting.pop(push_id, ()):
             self.post.tell(node, Acknowledged(push_id))
 
-    async def _displace(self, tokens: list[str]) -> None:
+    async def _displace(self, tokens: list[str], at_ms: list[int]) -> None:
         """Devices are said to have gone to another node: unless they are back already."""
+        here = [token for token in tokens if self._directory.get(token) is not None]
         try:
-            mine = set(await self.tokens.still_mine(tokens))
+            mine = set(await self.tokens.still_mine(here))
         except StoreFailed as failed:
             self.members.failed(failed)
             return
-        for token in tokens:
+        since = dict(zip(tokens, at_ms, strict=False))
+        for token in here:
             connection = self._directory.get(token)
-            if connection is not None and token not in mine:
+            if connection is None or token in mine or self._nursery is None:
+                continue
+            if token in since:
+                self._nursery.start_soon(self._judge, connection, since[token])
+            else:
                 self.local.displace(connection)
 
     async def _answer(self, question: Question) -> Reply | None:
@@ -310,7 +332,7 @@ class Engine:
                 return await self._handover.answer(question)
             case ConnectedAt(token):
                 connection = self._directory.get(token)
-                return Counts({0: int(connection.connected_at * 1000) if connection else 0})
+                return Counts({0: _since_ms(connection) if connection else 0})
             case Recall(push_id):
                 return Counts({0: self._router.recall(push_id)})
             case Ack(token, push_id):

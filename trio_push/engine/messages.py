@@ -28,9 +28,14 @@ class Pushes(msgspec.Struct, tag="push", frozen=True):
 
 
 class Moved(msgspec.Struct, tag="moved", frozen=True):
-    """The devices of these tokens have connected to another node."""
+    """The devices of these tokens have connected to another node.
+
+    When that did (epoch milliseconds) is said where it may be long ago, as the node was cut off:
+    a device that has come later stays.
+    """
 
     tokens: list[str]
+    at_ms: list[int] = []
 
 
 class Due(msgspec.Struct, tag="due", frozen=True):

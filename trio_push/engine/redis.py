@@ -1,18 +1,15 @@
 """What the nodes share, in Redis: one server, or a Redis Cluster.
 
-One pipeline for each call, with one script for each partition that is touched. Scripts are
-called by their hash; a server that does not know one yet is sent its text. Made by the server,
-called by the engine.
+One pipeline for each call, with one script for each partition that is touched. Made by the
+server, called by the engine.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Final
 
-import trio
-from coredis.exceptions import NoScriptError
 from coredis.tokens import PureToken
 
 from trio_push.engine import node_scripts, scripts
@@ -31,17 +28,15 @@ from trio_push.engine.contract import (
     Taken,
     Written,
 )
-from trio_push.engine.node_scripts import Script
 from trio_push.engine.partitions import Keys
 from trio_push.engine.redis_commands import (
-    ByText,
-    Command,
     evalsha,
     evalsha_of,
     hgetall,
     hmget,
     hvals,
 )
+from trio_push.engine.redis_pipelines import Pipelines
 from trio_push.engine.redis_values import (
     ANSWERS_BYTES,
     answer_args,
@@ -61,12 +56,8 @@ from trio_push.engine.redis_values import (
     token_of,
 )
 
-T = TypeVar("T")
-
 #: messages read from an inbox at once, each of which may carry hundreds of pushes
 READ_AT_ONCE: Final = 64
-#: what the last answer counts in the time that one takes of late
-NEWEST_SHARE: Final = 0.2
 #: time to wait for a message; less than the client waits for an answer
 WAIT_MS: Final = 1000
 
@@ -77,72 +68,18 @@ class RedisShared:
     def __init__(self, link: Link, prefix: str) -> None:
         self._link = link
         self._keys = Keys(prefix, is_cluster=link.is_cluster)
+        self._redis = Pipelines(link, self._keys)
         self.partitions = self._keys.partitions
-        #: seconds that an answer of Redis takes, of late
-        self.answer_s = 0.0
 
-    # -- commands
-
-    async def _run(self, commands: Sequence[Command]) -> list[Any]:
-        """The answers to commands that go out together. Raises StoreFailed."""
-        if not commands:
-            return []
-        began = trio.current_time()
-        try:
-            client = self._link.client
-            pipeline = client.pipeline(transaction=False, raise_on_error=False)
-            async with pipeline as pipe:
-                for command in commands:
-                    command(pipe)
-            results = list(pipe.results or ())
-            for i, result in enumerate(results):
-                if isinstance(result, NoScriptError):
-                    results[i] = await commands[i](ByText(client))
-                elif isinstance(result, Exception):
-                    raise result
-        except REDIS_ERRORS as exc:
-            raise self._link.failed(exc) from exc
-        self.answer_s += (trio.current_time() - began - self.answer_s) * NEWEST_SHARE
-        return results
-
-    async def _run_scripts(
-        self, script: Script, args: Mapping[int, Sequence[Any]], head: Sequence[Any]
-    ) -> dict[int, Any]:
-        """Run a script in each partition, with `head` and the partition's own arguments."""
-        commands = [
-            evalsha(script, self._keys.base(partition), (*head, *own))
-            for partition, own in args.items()
-        ]
-        return dict(zip(args, await self._run(commands), strict=True))
-
-    async def _each(
-        self,
-        script: Script,
-        items: Sequence[T],
-        token_of: Callable[[T], str],
-        args_of: Callable[[T], Iterable[Any]],
-        head: Sequence[Any],
-    ) -> list[Any]:
-        """An answer for each item, from the script that its partition runs for all of its items."""
-        places: defaultdict[int, list[int]] = defaultdict(list)
-        for place, item in enumerate(items):
-            places[self._keys.partition_of(token_of(item))].append(place)
-        args = {
-            partition: [arg for place in those for arg in args_of(items[place])]
-            for partition, those in places.items()
-        }
-        answers: list[Any] = [None] * len(items)
-        for partition, found in (await self._run_scripts(script, args, head)).items():
-            if isinstance(found, list):
-                for place, answer in zip(places[partition], found, strict=True):
-                    answers[place] = answer
-        return answers
+    @property
+    def answer_s(self) -> float:
+        return self._redis.answer_s
 
     # -- nodes and their inboxes
 
     async def beat(self, node: str, lease_s: float, *, begins: bool = False) -> Beat:
         beat = evalsha(node_scripts.BEAT, self._keys.nodes, (node, lease_s, int(begins)))
-        [[was_alive, changed, *others]] = await self._run([beat])
+        [[was_alive, changed, *others]] = await self._redis.run([beat])
         alive = {name.decode(): is_alive for name, is_alive in pairs_of(others)}
         living = {node, *(name for name, is_alive in alive.items() if is_alive)}
         return Beat(
@@ -153,7 +90,7 @@ class RedisShared:
         )
 
     async def leave(self, node: str) -> None:
-        await self._run([lambda p: p.zadd(self._keys.nodes, {node: 1})])
+        await self._redis.run([lambda p: p.zadd(self._keys.nodes, {node: 1})])
 
     async def send(self, messages: Mapping[str, bytes]) -> None:
         # One script for all of them, as each command costs its sender 40 µs; in a cluster each
@@ -167,7 +104,7 @@ class RedisShared:
             for some in together
             if some
         ]
-        await self._run(sends)
+        await self._redis.run(sends)
 
     async def receive(self, node: str, after: str, *, wait: bool = True) -> list[tuple[str, bytes]]:
         inbox = self._keys.inbox(node)
@@ -182,12 +119,12 @@ class RedisShared:
 
     async def done(self, node: str, ids: Sequence[str], *, inbox: str) -> Collection[str]:
         done = evalsha(node_scripts.DONE, self._keys.node(inbox), (node, inbox, *ids))
-        [missed] = await self._run([done])
+        [missed] = await self._redis.run([done])
         return names_of(missed)
 
     async def take_over(self, node: str, dead: str, hold_s: float) -> bool:
         key = self._keys.taker(dead)
-        taken, holder = await self._run(
+        taken, holder = await self._redis.run(
             [
                 lambda p: p.set(key, node, condition=PureToken.NX, px=int(hold_s * 1000)),
                 lambda p: p.get(key),
@@ -196,7 +133,7 @@ class RedisShared:
         return bool(taken) or holder == node.encode()
 
     async def forget(self, dead: str) -> None:
-        await self._run(
+        await self._redis.run(
             [
                 lambda p: p.delete([self._keys.inbox(dead)]),
                 lambda p: p.zrem(self._keys.nodes, [dead]),
@@ -208,11 +145,11 @@ class RedisShared:
     async def change(self, values: Mapping[str, bytes], *, fresh: bool) -> int:
         named = [arg for pair in values.items() for arg in pair]
         change = evalsha(node_scripts.CHANGE, self._keys.settings, (int(fresh), *named))
-        [number] = await self._run([change])
+        [number] = await self._redis.run([change])
         return int(number)
 
     async def settings(self) -> tuple[int, dict[str, Setting]]:
-        [found] = await self._run([hgetall(self._keys.settings)])
+        [found] = await self._redis.run([hgetall(self._keys.settings)])
         changed = int(found.pop(b"", 0))
         return changed, {name.decode(): setting_of(data) for name, data in found.items()}
 
@@ -229,7 +166,7 @@ class RedisShared:
         silent: Mapping[str, str] = NO_ONE,
     ) -> list[Claim]:
         head = (*head_args(node, now, void), int(renew))
-        found = await self._each(
+        found = await self._redis.each(
             scripts.CLAIM, tokens, str, lambda token: (token, silent.get(token, "")), head
         )
         return [
@@ -242,7 +179,7 @@ class RedisShared:
         ]
 
     async def let_go(self, node: str, tokens: Sequence[str]) -> None:
-        await self._each(
+        await self._redis.each(
             scripts.LET_GO, tokens, str, lambda token: (token,), head_args(node, 0, ())
         )
 
@@ -250,7 +187,7 @@ class RedisShared:
         by_partition: defaultdict[int, list[str]] = defaultdict(list)
         for token in tokens:
             by_partition[self._keys.partition_of(token)].append(token)
-        answers = await self._run(
+        answers = await self._redis.run(
             [hmget(f"{self._keys.base(n)}:own", those) for n, those in by_partition.items()]
         )
         owner: dict[str, bytes | None] = {}
@@ -271,7 +208,7 @@ class RedisShared:
         now: float,
     ) -> list[Stored]:
         head = (*head_args(node, now, void), per_token, int(force))
-        found = await self._each(scripts.STORE, rows, token_of, row_args_or_none, head)
+        found = await self._redis.each(scripts.STORE, rows, token_of, row_args_or_none, head)
         return [stored_of(row, answer) for row, answer in zip(rows, found, strict=True)]
 
     async def write(
@@ -293,7 +230,7 @@ class RedisShared:
             n: (len(dropped[n]) // len(Drop._fields), *dropped[n], *put[n])
             for n in {*dropped, *put}
         }
-        answers = await self._run_scripts(scripts.WRITE, args, head_args(node, now, void))
+        answers = await self._redis.run_scripts(scripts.WRITE, args, head_args(node, now, void))
         replaced, moved, taken = 0, list[tuple[str, str]](), list[str]()
         for count, uids, *names in answers.values():
             replaced += count
@@ -305,7 +242,7 @@ class RedisShared:
         self, partitions: Sequence[int], *, void: Collection[str], now: float, limit: int
     ) -> Swept:
         args = dict.fromkeys(partitions, (limit, NOTE_AGAIN_S))
-        answers = await self._run_scripts(scripts.SWEEP, args, head_args("", now, void))
+        answers = await self._redis.run_scripts(scripts.SWEEP, args, head_args("", now, void))
         swept = Swept()
         for expired, discarded, more, *due in answers.values():
             swept = Swept(
@@ -317,7 +254,7 @@ class RedisShared:
         return swept
 
     async def rows(self, tokens: Sequence[str]) -> list[list[HeldRow]]:
-        found = await self._run(
+        found = await self._redis.run(
             [hvals(self._keys.table("rows", token) + f":{token}") for token in tokens]
         )
         return [
@@ -329,7 +266,7 @@ class RedisShared:
         some = range(self.partitions) if token is None else (self._keys.partition_of(token),)
         args = dict.fromkeys(some, (push_id, token or ""))
         return taken_of(
-            (await self._run_scripts(scripts.TAKE, args, head_args("", 0, void))).values()
+            (await self._redis.run_scripts(scripts.TAKE, args, head_args("", 0, void))).values()
         )
 
     # -- tokens that get no pushes, and users
@@ -337,26 +274,26 @@ class RedisShared:
     async def unregister(self, token: str, at_ms: int, *, void: Collection[str]) -> Taken:
         args = {self._keys.partition_of(token): (token, at_ms)}
         head = head_args("", 0, void)
-        return taken_of((await self._run_scripts(scripts.UNREGISTER, args, head)).values())
+        return taken_of((await self._redis.run_scripts(scripts.UNREGISTER, args, head)).values())
 
     async def register(self, token: str) -> None:
-        await self._run([lambda p: p.hdel(self._keys.table("gone", token), [token])])
+        await self._redis.run([lambda p: p.hdel(self._keys.table("gone", token), [token])])
 
     async def unregistered(self) -> dict[str, int]:
         tables = [f"{self._keys.base(n)}:gone" for n in range(self.partitions)]
-        found = await self._run([hgetall(table) for table in tables])
+        found = await self._redis.run([hgetall(table) for table in tables])
         return {token.decode(): int(at) for table in found for token, at in table.items()}
 
     async def enrol(self, user: str, token: str, *, per_user: int) -> bool:
         devices = self._devices(user)
         if await self.user_of(token) == user:
             return True
-        [count] = await self._run([lambda p: p.zcard(devices)])
+        [count] = await self._redis.run([lambda p: p.zcard(devices)])
         if count >= per_user:
             return False
         await self.leave_user(token)
         # The order of coming; two that come together may share a place.
-        await self._run(
+        await self._redis.run(
             [
                 lambda p: p.zadd(devices, {token: count}),
                 lambda p: p.hset(self._keys.table("user", token), {token: user}),
@@ -367,7 +304,7 @@ class RedisShared:
     async def leave_user(self, token: str) -> None:
         user = await self.user_of(token)
         if user is not None:
-            await self._run(
+            await self._redis.run(
                 [
                     lambda p: p.zrem(self._devices(user), [token]),
                     lambda p: p.hdel(self._keys.table("user", token), [token]),
@@ -375,11 +312,11 @@ class RedisShared:
             )
 
     async def devices(self, user: str) -> list[str]:
-        [found] = await self._run([lambda p: p.zrange(self._devices(user), 0, -1)])
+        [found] = await self._redis.run([lambda p: p.zrange(self._devices(user), 0, -1)])
         return [token.decode() for token in found]
 
     async def user_of(self, token: str) -> str | None:
-        [user] = await self._run([lambda p: p.hget(self._keys.table("user", token), token)])
+        [user] = await self._redis.run([lambda p: p.hget(self._keys.table("user", token), token)])
         return None if user is None else user.decode()
 
     # -- ids of requests
@@ -388,12 +325,12 @@ class RedisShared:
         self, node: str, ids: Sequence[RequestId], *, void: Collection[str], hold_s: float
     ) -> list[RequestId | None]:
         head = (*head_args(node, 0, void), int(1000 * hold_s))
-        found = await self._each(scripts.TAKE_IDS, ids, id_of, id_args, head)
+        found = await self._redis.each(scripts.TAKE_IDS, ids, id_of, id_args, head)
         return [known_id(*pair) for pair in zip(ids, found, strict=True)]
 
     async def answer_ids(self, ids: Sequence[RequestId], *, keep_s: float) -> None:
         head = (*head_args("", 0, ()), int(1000 * keep_s), ANSWERS_BYTES // self.partitions)
-        await self._each(scripts.ANSWER_IDS, ids, id_of, answer_args, head)
+        await self._redis.each(scripts.ANSWER_IDS, ids, id_of, answer_args, head)
 
     def _devices(self, user: str) -> str:
         return f"{self._keys.table('devices', user)}:{user}"

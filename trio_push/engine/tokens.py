@@ -99,6 +99,8 @@ class Tokens:
         self.on_claimed: Callable[[str, str], None] = lambda token, older: None
         #: told of devices that could not be claimed in time, and of the node that has them, too
         self.on_contested: Callable[[Connection, str], None] = lambda connection, other: None
+        #: told of devices that could not be claimed in time, and are now
+        self.on_claimed_late: Callable[[list[Connection]], None] = lambda connections: None
 
     # -- devices
 
@@ -286,10 +288,13 @@ class Tokens:
         except StoreFailed:
             self.renew(here)
             raise
+        late = []
         for token, claim in zip(here, claims, strict=True):
             connection = self._directory.get(token)
             if connection is None:
                 continue
+            if not claim.refused and token in self._unclaimed:
+                late.append(connection)
             if claim.refused and token in self._unclaimed and claim.older is not None:
                 self.on_contested(connection, claim.older)
                 continue
@@ -298,6 +303,8 @@ class Tokens:
                 self._local.displace(connection)
             elif self._local.adopt(token, claim.rows):
                 self._local.deliver(connection)
+        if late:
+            self.on_claimed_late(late)
 
     def _is_settled_here(self, token: str) -> bool:
         return token not in self._admitting and self._directory.get(token) is not None
