@@ -325,6 +325,34 @@ async def test_what_waits_for_a_device_that_is_coming_does_not_fail_with_the_oth
     nodes.check()
 
 
+async def test_what_comes_from_another_node_waits_until_it_can_be_written_down(
+    nodes: Nodes, a, b, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its device has it, and may have acknowledged it: it is neither undone nor done again."""
+    device = await a.connect()
+    shared = a.engine.shared
+    write, tries = shared.write, []
+
+    async def fails(node: str, *args: Any, **more: Any) -> Any:
+        if node != a.name or len(tries) == 2:
+            return await write(node, *args, **more)
+        tries.append(device.events)
+        if len(tries) == 1:
+            assert a.router.acks.acknowledge("aa", "1")
+        raise StoreFailed("cut off")
+
+    monkeypatch.setattr(shared, "write", fails)
+    some = [push(b"1", id="1", wants_ack=True), push(b"2", id="2", wants_ack=True)]
+    assert await b.submit(*some) == [State.QUEUED] * 2
+    await until(lambda: len(tries) == 2)
+    assert a.engine.post._in_hand
+    await until(lambda: not a.engine.post._in_hand)
+    assert device.events == [b"1", b"2"]
+    counts = {state: a.count(state) for state in State if a.count(state)}
+    assert counts == {State.ACKNOWLEDGED: 1, State.AWAITING_ACK: 1}
+    assert (await nodes.rows("aa"), nodes.in_transit) == (1, 0)
+
+
 async def test_who_goes_again_while_others_are_let_go_of_has_not_left_yet(
     nodes: Nodes, a, b, monkeypatch: pytest.MonkeyPatch
 ) -> None:

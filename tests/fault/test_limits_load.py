@@ -41,12 +41,14 @@ async def test_other_workers_take_over_from_one_that_can_open_no_more_files() ->
         await trio.sleep(CALM_S)
         full, other = await crew.nodes()
         files = open_files(full["pid"])
+        crew.may_lack_files = True
         with squeezed(full["pid"], resource.RLIMIT_NOFILE, files + SPARE):
             async with connected(crew, CROWD):
                 devices = {node["pid"]: node["devices"] for node in await crew.nodes()}
                 assert devices[full["pid"]] <= full["devices"] + SPARE + len(load.tokens)
                 assert devices[other["pid"]] > len(CROWD) - SPARE - len(load.tokens)
                 await trio.sleep(CALM_S)
+        crew.may_lack_files = False
         await trio.sleep(CALM_S)
         assert (await agree(load, crew))["ended"]["lost"] == 0
 

@@ -79,15 +79,20 @@ class Local:
         pushes: Sequence[Push],
         enter: Callable[[State], None],
         settle: Callable[[list[State]], None],
+        *,
+        promised: bool = False,
     ) -> None:
-        """Bring pushes to their devices, or towards them; `enter` writes the ledger's line."""
+        """Bring pushes to their devices, or towards them; `enter` writes the ledger's line.
+
+        Those that were `promised` by another node stay here while they cannot be written down.
+        """
         recorded = self._journal.recorded
 
         def finish(outcomes: list[State]) -> None:
             if self._journal.recorded == recorded:
                 settle(outcomes)
             else:
-                self._committer.settle(Arrival(pushes, settle), outcomes)
+                self._committer.settle(Arrival(pushes, settle), outcomes, promised)
 
         parcel = Parcel(pushes, enter, finish)
         now = self._clock.wall()

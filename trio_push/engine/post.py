@@ -194,7 +194,7 @@ class Post:
             elif self._nursery is not None:
                 self._nursery.start_soon(self._place_later, lost, finish)
 
-        self._local.submit(pushes, self._ledger.take_over, settle)
+        self._local.submit(pushes, self._ledger.take_over, settle, promised=True)
 
     async def _place_later(self, pushes: list[Push], finish: Callable[[], None]) -> None:
         await trio.sleep(RETRY_S)

@@ -7,7 +7,7 @@ next replies gather, so batches grow by themselves with load.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import trio
 
@@ -34,6 +34,12 @@ class Settled(Protocol):
     def settle(self, outcomes: list[State], /) -> None: ...
 
 
+class _Waiting(NamedTuple):
+    submission: Settled
+    outcomes: list[State]
+    promised: bool
+
+
 class Committer:
     """Settles submissions when the journal has them. `run` does it."""
 
@@ -43,7 +49,7 @@ class Committer:
         self._journal = journal
         self._offline = offline
         self._directory = directory
-        self._waiting: list[tuple[Settled, list[State]]] = []
+        self._waiting: list[_Waiting] = []
         self._has_work = trio.Event()
 
     async def run(
@@ -69,17 +75,26 @@ class Committer:
             try:
                 await self._journal.commit()
             except StoreFailed:
-                for submission, outcomes in waiting:
-                    submission.settle(self._withdraw_all(submission.pushes, outcomes))
+                self._refuse(waiting)
             else:
-                for submission, outcomes in waiting:
+                for submission, outcomes, _ in waiting:
                     submission.settle(outcomes)
+
+    def _refuse(self, waiting: Sequence[_Waiting]) -> None:
+        for each in waiting:
+            if each.promised:
+                self.settle(*each)  # it is tried again
+            else:
+                each.submission.settle(self._withdraw_all(each.submission.pushes, each.outcomes))
 
     # -- waiting for the disk
 
-    def settle(self, submission: Settled, outcomes: list[State]) -> None:
-        """Settle a submission after the next commit."""
-        self._waiting.append((submission, outcomes))
+    def settle(self, submission: Settled, outcomes: list[State], promised: bool = False) -> None:
+        """Settle a submission after the next commit; if `promised`, after one that succeeds.
+
+        Nobody can be told any more that those are refused.
+        """
+        self._waiting.append(_Waiting(submission, outcomes, promised))
         self._has_work.set()
 
     async def committed(self, pushes: Sequence[Push], outcomes: Sequence[State]) -> list[State]:
