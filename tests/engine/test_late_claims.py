@@ -92,9 +92,9 @@ async def world(autojump_clock: MockClock, nursery: trio.Nursery) -> World:
     return World(way, nodes, first, second)
 
 
-@pytest.mark.parametrize("late_s", [0.5, 2.0])
+@pytest.mark.parametrize("late_s", [0.5, 2.0, 4.5])
 async def test_a_claim_that_is_late_wins_over_who_came_meanwhile(
-    world: World, nursery: trio.Nursery, late_s: float
+    autojump_clock: MockClock, world: World, nursery: trio.Nursery, late_s: float
 ) -> None:
     """But not over who comes when it is there: no more than the time that it took is lost."""
     meanwhile, since = FakeDevice(), FakeDevice()
@@ -113,7 +113,7 @@ async def test_a_claim_that_is_late_wins_over_who_came_meanwhile(
     await world.is_the_only_one(since, device, meanwhile)
 
 
-async def test_a_claim_whose_answer_is_lost(world: World) -> None:
+async def test_a_claim_whose_answer_is_lost(autojump_clock: MockClock, world: World) -> None:
     older = await world.second.connect()
     await trio.sleep(1)
     world.way.loses_answers = True
@@ -122,9 +122,10 @@ async def test_a_claim_whose_answer_is_lost(world: World) -> None:
     await world.is_the_only_one(device, older)
 
 
-@pytest.mark.parametrize("late_s", [0.5, 2.0])
+@pytest.mark.parametrize("stays", [False, True])
+@pytest.mark.parametrize("late_s", [0.5, 2.0, 4.5, 7.0])
 async def test_a_claim_that_was_given_up(
-    world: World, nursery: trio.Nursery, late_s: float
+    autojump_clock: MockClock, world: World, nursery: trio.Nursery, late_s: float, stays: bool
 ) -> None:
     """Carried out all the same, when somebody newer had the token: who keeps it."""
     newest = FakeDevice()
@@ -136,5 +137,7 @@ async def test_a_claim_that_was_given_up(
     nursery.start_soon(come_later)
     world.way.late_s, world.way.loses_answers = late_s, True
     device = await world.first.connect()
+    if not stays:
+        world.first.disconnect(device)
     await world.comes_to_rest()
     await world.is_the_only_one(newest, device)

@@ -129,6 +129,7 @@ class Engine:
         tokens.on_claimed = self._tell_older
         tokens.on_contested = self._contest
         tokens.on_claimed_late = self._tell_others
+        tokens.on_strays = self._tell_whoever_has_them
         self.post.on_message = self._hear
         self.post.answer = self._answer
         self._nursery: trio.Nursery | None = None
@@ -279,6 +280,11 @@ class Engine:
         moved = Moved(tokens, [_since_ms(connection) for connection in connections])
         for node in self.members.others:
             self.post.tell(node, moved)
+
+    def _tell_whoever_has_them(self, tokens: list[str]) -> None:
+        """These are nobody's now, for all that is known: unless somebody has their devices."""
+        for node in self.members.others:
+            self.post.tell(node, Due(tokens))
 
     def _tell_owners(self, moved: object) -> None:
         for token, owner in moved:  # type: ignore[attr-defined]

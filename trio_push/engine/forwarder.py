@@ -157,7 +157,10 @@ class Forwarder:
         for item, owner in zip(items, owners, strict=True):
             if self._tokens.takes(item):
                 del mine[item]
-            elif owner is None or owner in self._members.void or owner == self._members.name:
+            elif owner is None or owner in self._members.void:
+                absent.append(item)
+            elif owner == self._members.name:
+                self._tokens.disown(item.push.token)
                 absent.append(item)
             else:
                 nodes[owner].append(item)

@@ -99,6 +99,11 @@ class Tokens:
         self.on_claimed: Callable[[str, str], None] = lambda token, older: None
         #: told of devices that could not be claimed in time, and of the node that has them, too
         self.on_contested: Callable[[Connection, str], None] = lambda connection, other: None
+        #: tokens that are not this node's, and that another may have lost to it all the same, by a
+        #: claim that was given up and was carried out later
+        self._strays: set[str] = set()
+        #: told of them, once they are nobody's
+        self.on_strays: Callable[[list[str]], None] = lambda tokens: None
         #: told of devices that could not be claimed in time, and are now
         self.on_claimed_late: Callable[[list[Connection]], None] = lambda connections: None
 
@@ -157,10 +162,21 @@ class Tokens:
 
     def left(self, token: str) -> None:
         """The device of a token has gone."""
-        self._unclaimed.discard(token)
+        if token in self._unclaimed:
+            self._unclaimed.discard(token)
+            self._strays.add(token)
         self._gone += 1
         self._leaving[token] = self._gone
         self._has_work.set()
+
+    def disown(self, token: str) -> None:
+        """What is shared says that a token is this node's, and its device is not here.
+
+        It is about to hear of it; or it has carried out a claim that was given up.
+        """
+        if self.has_left(token):
+            self._strays.add(token)
+            self.left(token)
 
     def takes(self, item: Item) -> bool:
         """Whether a push is for a device here, or one that is coming; then it goes its way."""
@@ -246,6 +262,9 @@ class Tokens:
         free = [token for token in leaving if self._is_free(token)]
         if free:
             await self._shared.let_go(self._members.name, free)
+        if strays := self._strays.intersection(free):
+            self._strays -= strays
+            self.on_strays(list(strays))
         for token, number in leaving.items():
             # Not who came and went again meanwhile: what that was given is not written down yet.
             if self._leaving[token] == number:
