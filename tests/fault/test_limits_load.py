@@ -35,20 +35,27 @@ def open_files(pid: int) -> int:
     return sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
 
 
+async def test_the_first_request_to_the_api_opens_no_file() -> None:
+    async with serve(api="127.0.0.1:0", kind=Crew) as server:
+        assert isinstance(server, Crew)
+        await trio.sleep(CALM_S)  # what its start had open is closed
+        files = open_files(server.process.pid)
+        with squeezed(server.process.pid, resource.RLIMIT_NOFILE, files + 1):
+            assert (await server.get("/v1/ledger"))["balanced"]
+
+
 @pytest.mark.needs("redis-server")
 async def test_other_workers_take_over_from_one_that_can_open_no_more_files() -> None:
     async with crew_of(2) as crew, loaded(crew) as load:
         await trio.sleep(CALM_S)
         full, other = await crew.nodes()
         files = open_files(full["pid"])
-        crew.may_lack_files = True
         with squeezed(full["pid"], resource.RLIMIT_NOFILE, files + SPARE):
             async with connected(crew, CROWD):
                 devices = {node["pid"]: node["devices"] for node in await crew.nodes()}
                 assert devices[full["pid"]] <= full["devices"] + SPARE + len(load.tokens)
                 assert devices[other["pid"]] > len(CROWD) - SPARE - len(load.tokens)
                 await trio.sleep(CALM_S)
-        crew.may_lack_files = False
         await trio.sleep(CALM_S)
         assert (await agree(load, crew))["ended"]["lost"] == 0
 

@@ -17,9 +17,6 @@ from tests.serving import Peer, Response
 class Crew(Serve):
     """The running parent, and its descendants."""
 
-    #: whether a worker may have no file left for what a request needs, and answer 500
-    may_lack_files = False
-
     async def get(self, path: str, *, status: int = 200, silent: int = 0) -> Any:
         """What the API answers on a connection of its own, and so from any worker.
 
@@ -32,8 +29,6 @@ class Crew(Serve):
             nonlocal answer
             response = await self._ask(path)
             if response.status in (404, 503) and response.status != status:
-                return False
-            if response.status == 500 and self.may_lack_files:
                 return False
             answer = read(response, status)
             return not isinstance(answer, dict) or answer.get("silent", silent) == silent

@@ -6,6 +6,8 @@ for ever at shutdown for a client that does not read. `server.py` starts this on
 
 from __future__ import annotations
 
+# Quart names hosts by it from the first request on, when there may be no file left to import it.
+import encodings.idna  # noqa: F401
 import sys
 from contextlib import asynccontextmanager
 from functools import partial
