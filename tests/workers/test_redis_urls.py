@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -18,8 +21,6 @@ pytestmark = pytest.mark.needs("redis-server")
 
 #: in several partitions
 TOKENS = [f"{n:04x}" for n in range(16)]
-#: times that each device is pushed to, at most, until every worker has accepted some of that
-ROUNDS = 30
 #: of devices that are not there
 AWAY = ["aa", "bb"]
 HOUR = {"apns_expiration": "4000000000"}
@@ -40,31 +41,68 @@ def redis_at(kind: str, folder: Path) -> Iterator[str]:
                 yield server.url_text
 
 
-@asynccontextmanager
-async def workers_at(url: str, devices: int) -> AsyncIterator[Crew]:
-    """With hardly more room than for so many devices, half of it for each: so each has some."""
-    async with crew_of(2, "--redis", url, "--max-connections", str(devices + 4)) as crew:
-        yield crew
+@contextmanager
+def alone(worker: int, workers: Iterable[int]) -> Iterator[None]:
+    """The other workers stand still, so that this one takes all that comes."""
+    others = [pid for pid in workers if pid != worker]
+    for pid in others:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in others:
+            os.kill(pid, signal.SIGCONT)
 
 
-class Provider:
-    """Pushes over connections of its own, and so by any worker, until it is told 200."""
+class World:
+    """Devices and a provider's connection at each worker."""
 
     def __init__(self) -> None:
+        self.devices: dict[str, Peer] = {}
+        self.providers: list[Peer] = []
         self.accepted = 0
         #: Redis was too slow, as on a busy machine: such a push may yet arrive
         self.refused = 0
 
-    async def push(self, crew: Crew, token: str, payload: bytes) -> None:
+    async def push(self, provider: Peer, token: str, payload: str) -> None:
+        """Push until that is accepted."""
+
         async def is_accepted() -> bool:
-            async with Peer.connected(crew.url) as peer:
-                status = (await peer.push(token, payload, **HOUR)).status
+            status = (await provider.push(token, payload.encode(), **HOUR)).status
             assert status in (200, 503)
             self.refused += status == 503
             return status == 200
 
         await until(is_accepted)
         self.accepted += 1
+
+    async def each_worker_reaches_all(self) -> None:
+        for n, provider in enumerate(self.providers):
+            for token, device in self.devices.items():
+                await self.push(provider, token, f"by {n}")
+                await read_until(device, f"by {n}")
+
+    def check(self, books: dict[str, Any]) -> None:
+        assert (books["nodes"], books["balanced"]) == (len(self.providers), True), books
+        assert 0 <= books["accepted"] - self.accepted <= self.refused
+
+
+@asynccontextmanager
+async def populated(*crews: Crew) -> AsyncIterator[World]:
+    async with AsyncExitStack() as stack:
+        world = World()
+        pids = {crew: [node["pid"] for node in await crew.nodes()] for crew in crews}
+        workers = [(crew, pid) for crew in crews for pid in pids[crew]]
+        for n, (crew, pid) in enumerate(workers):
+            with alone(pid, pids[crew]):
+                for token in TOKENS[n :: len(workers)]:
+                    device = await stack.enter_async_context(Peer.connected(crew.url))
+                    await device.listen(token)
+                    world.devices[token] = device
+                provider = await stack.enter_async_context(Peer.connected(crew.url))
+                assert (await provider.request("GET", "/healthz")).status == 200
+                world.providers.append(provider)
+        yield world
 
 
 async def read_until(device: Peer, payload: str) -> None:
@@ -73,79 +111,45 @@ async def read_until(device: Peer, payload: str) -> None:
             pass
 
 
-async def each_worker_reaches_all(
-    provider: Provider, devices: dict[str, Peer], *crews: Crew
-) -> None:
-    """Every device gets all that is pushed to it, until every worker has accepted some of that."""
-    workers = [(crew, node) for crew in crews for node in await crew.nodes()]
-    assert all(node["devices"] for _, node in workers)
-
-    async def have_all_accepted() -> bool:
-        for crew in crews:
-            for token, device in devices.items():
-                payload = f"by {crew.url}, {provider.accepted}"
-                await provider.push(crew, token, payload.encode())
-                await read_until(device, payload)
-        return all([await accepted_by(crew, node["node"]) for crew, node in workers])
-
-    # Not by the clock: a busy machine takes a while for each of them.
-    for _ in range(ROUNDS):
-        if await have_all_accepted():
-            return
-    raise AssertionError("a worker accepts nothing")
-
-
-async def accepted_by(crew: Crew, node: str) -> int:
-    accepted: int = (await crew.get(f"/v1/ledger?node={node}"))["accepted"]
-    return accepted
-
-
-async def ends_well(crew: Crew, devices: Iterable[Peer], provider: Provider) -> None:
+async def ends_well(crew: Crew, devices: Iterable[Peer], refused: int) -> None:
     """SIGTERM: the devices are told when to come back, and nothing is lost."""
     crew.terminate()
     for device in devices:
         await device.events()
         assert device.retry_ms is not None
     assert (await crew.ended())[0] == 0
-    assert (await crew.logged("all_stopped"))["lost"] <= provider.refused
+    assert (await crew.logged("all_stopped"))["lost"] <= refused
 
 
 @pytest.mark.parametrize("kind", ["cluster", "tls", "unix"])
 async def test_two_workers(kind: str, tmp_path: Path) -> None:
-    provider = Provider()
     with redis_at(kind, tmp_path) as url:
-        async with workers_at(url, len(TOKENS)) as crew, connected(crew, TOKENS) as devices:
-            await each_worker_reaches_all(provider, devices, crew)
-            for token in AWAY:
-                await provider.push(crew, token, token.encode())
-            books = await crew.get("/v1/ledger")
-            assert (books["nodes"], books["balanced"]) == (2, True), books
-            assert 0 <= books["accepted"] - provider.accepted <= provider.refused
-            assert books["ended"]["handed_over"] > 0, "nothing went from one to the other"
-            await ends_well(crew, devices.values(), provider)
-        async with workers_at(url, len(AWAY)) as crew, connected(crew, AWAY) as devices:
+        async with crew_of(2, "--redis", url) as crew, populated(crew) as world:
+            await world.each_worker_reaches_all()
+            for token, provider in zip(AWAY, world.providers, strict=True):
+                await world.push(provider, token, token)
+            world.check(await crew.get("/v1/ledger"))
+            await ends_well(crew, world.devices.values(), world.refused)
+        async with crew_of(2, "--redis", url) as crew, connected(crew, AWAY) as devices:
             for token, device in devices.items():
                 await read_until(device, token)
             assert (await crew.get("/v1/ledger"))["balanced"]
 
 
 async def test_two_servers_of_two_workers_on_a_cluster() -> None:
-    provider = Provider()
     with redis_cluster() as cluster:
         url = cluster.url_text
         async with (
-            workers_at(url, len(TOKENS) // 2) as first,
-            workers_at(url, len(TOKENS) // 2) as second,
-            connected(first, TOKENS[::2]) as here,
-            connected(second, TOKENS[1::2]) as there,
+            crew_of(2, "--redis", url) as first,
+            crew_of(2, "--redis", url) as second,
+            populated(first, second) as world,
         ):
-            await each_worker_reaches_all(provider, here | there, first, second)
-            books = await books_of(first, second)
-            assert (books["nodes"], books["balanced"]) == (4, True), books
-            assert 0 <= books["accepted"] - provider.accepted <= provider.refused
-            for token in AWAY:
-                await provider.push(first, token, token.encode())
-            await ends_well(first, here.values(), provider)
+            await world.each_worker_reaches_all()
+            world.check(await books_of(first, second))
+            for token, provider in zip(AWAY, world.providers, strict=False):
+                await world.push(provider, token, token)
+            here = [device for n, device in enumerate(world.devices.values()) if n < 8]
+            await ends_well(first, here, world.refused)
             async with connected(second, AWAY) as devices:
                 for token, device in devices.items():
                     await read_until(device, token)
