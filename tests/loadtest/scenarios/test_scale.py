@@ -55,7 +55,7 @@ async def test_all_stages(tmp_path):
     assert measured.figure("broadcast", "count") == 60
     assert measured.figure("storm", "back") == measured.figure("storm", "count") == 6
     assert measured.figure("idle", "server_mib") > 1
-    # of so few devices memory and times say nothing: what one takes may seem to be less than nothing
+    # of so few devices memory and times say nothing: what one takes may seem to be below nothing
     for name in ("server_kib", "swarm_kib"):
         assert isfinite(measured.figure("idle", name))
     verdicts = {bound.what: bound.verdict for bound in report.bounds}
