@@ -91,6 +91,9 @@ class Tokens:
         self._renewing: dict[str, None] = {}
         #: connected tokens that could not be claimed when their devices came
         self._unclaimed: set[str] = set()
+        #: tokens that are not this node's, and that another may have lost to it all the same, by a
+        #: claim that was given up and was carried out later
+        self._strays: set[str] = set()
         self._has_work = trio.Event()
         self._one_at_a_time = trio.Lock()
         #: rounds of what is shared that were begun and done, by number
@@ -99,10 +102,7 @@ class Tokens:
         self.on_claimed: Callable[[str, str], None] = lambda token, older: None
         #: told of devices that could not be claimed in time, and of the node that has them, too
         self.on_contested: Callable[[Connection, str], None] = lambda connection, other: None
-        #: tokens that are not this node's, and that another may have lost to it all the same, by a
-        #: claim that was given up and was carried out later
-        self._strays: set[str] = set()
-        #: told of them, once they are nobody's
+        #: told of tokens that another may have lost to this node, once they are nobody's
         self.on_strays: Callable[[list[str]], None] = lambda tokens: None
         #: told of devices that could not be claimed in time, and are now
         self.on_claimed_late: Callable[[list[Connection]], None] = lambda connections: None
