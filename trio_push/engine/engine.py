@@ -277,17 +277,14 @@ class Engine:
     def _tell_others(self, connections: Sequence[Connection]) -> None:
         """These were claimed late: by a claim, perhaps, whose answer and older owner got lost."""
         tokens = [connection.token for connection in connections]
-        moved = Moved(tokens, [_since_ms(connection) for connection in connections])
-        for node in self.members.others:
-            self.post.tell(node, moved)
+        self.post.tell_others(Moved(tokens, [_since_ms(each) for each in connections]))
 
     def _tell_whoever_has_them(self, tokens: list[str]) -> None:
         """These are nobody's now, for all that is known: unless somebody has their devices."""
-        for node in self.members.others:
-            self.post.tell(node, Due(tokens))
+        self.post.tell_others(Due(tokens))
 
-    def _tell_owners(self, moved: object) -> None:
-        for token, owner in moved:  # type: ignore[attr-defined]
+    def _tell_owners(self, moved: Sequence[tuple[str, str]]) -> None:
+        for token, owner in moved:
             self.post.tell(owner, Due([token]))
 
     def _hear(self, message: Message) -> None:

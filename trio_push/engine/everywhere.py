@@ -166,7 +166,7 @@ class Everywhere:
                 taken = await self._engine.shared.unregister(token, since, void=void)
                 await self._engine.shared.leave_user(token)
             self._count(State.RECALLED, taken)
-            self._tell_all(Registration(token, since))
+            self._engine.post.tell_others(Registration(token, since))
         await self._router.commit()
         return since
 
@@ -176,7 +176,7 @@ class Everywhere:
         if self._engine is not None:
             with _promised():
                 await self._engine.shared.register(token)
-            self._tell_all(Registration(token))
+            self._engine.post.tell_others(Registration(token))
         await self._router.commit()
 
     async def enrol(self, user: str, token: str) -> None:
@@ -258,11 +258,6 @@ class Everywhere:
             reply = await self._engine.post.ask(node, question)
             count += reply.counts.get(0, 0) if isinstance(reply, Counts) else 0
         return count
-
-    def _tell_all(self, message: Registration) -> None:
-        assert self._engine is not None
-        for node in self._engine.members.others:
-            self._engine.post.tell(node, message)
 
 
 @contextmanager

@@ -102,6 +102,11 @@ class Post:
         self._outgoing[node].append(message)
         self._has_outgoing.set()
 
+    def tell_others(self, message: Message) -> None:
+        """Send a message soon to each of the other nodes."""
+        for node in self._members.others:
+            self.tell(node, message)
+
     async def ask(self, node: str, question: Question, timeout_s: float = ANSWER_S) -> Reply | None:
         """A node's answer; None when it has none, or does not give it in time."""
         self._asked += 1
