@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
 import trio
 
 from tests.fakes import T0, FakeDevice
@@ -81,6 +85,20 @@ class OneNode:
 
     def check(self) -> None:
         assert self.books["balanced"], self.books
+
+
+class Way:
+    """What nodes share, at the other end of a way: `_call` says what that does to a call."""
+
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._shared, name)
+        return partial(self._call, found) if callable(found) else found
+
+    async def _call(self, call: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        raise NotImplementedError
 
 
 class Nodes:

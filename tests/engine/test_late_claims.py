@@ -5,17 +5,17 @@ A node may give up a claim that what is shared has carried out, or will.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.engine.nodes import Nodes, OneNode, until
+from tests.engine.nodes import Nodes, OneNode, Way, until
 from tests.fakes import FakeDevice, push
 from trio_push.config import ServeSettings
 from trio_push.engine.client import ANSWER_TIMEOUT_S
+from trio_push.engine.contract import Shared
 from trio_push.engine.memory import MemoryShared
 from trio_push.errors import StoreFailed
 
@@ -24,18 +24,14 @@ SETTINGS = ServeSettings(mailbox_capacity=8, store_per_token=100)
 REST_S = 20.0
 
 
-class Way:
-    """A node's way to what is shared. `late_s` holds up what sets out now; answers may get lost."""
+class BadWay(Way):
+    """`late_s` holds up what sets out now; answers may get lost."""
 
-    def __init__(self, shared: MemoryShared, nursery: trio.Nursery) -> None:
-        self._shared = shared
+    def __init__(self, shared: Shared, nursery: trio.Nursery) -> None:
+        super().__init__(shared)
         self._nursery = nursery
         self.late_s = 0.0
         self.loses_answers = False
-
-    def __getattr__(self, name: str) -> Any:
-        found = getattr(self._shared, name)
-        return partial(self._call, found) if callable(found) else found
 
     async def _call(self, call: Any, *args: Any, **options: Any) -> Any:
         late_s, is_answered, answers = self.late_s, trio.Event(), list[Any]()
@@ -58,7 +54,7 @@ class Way:
 class World:
     """Two nodes on what they share, the first on a way that can be late."""
 
-    def __init__(self, way: Way, nodes: Nodes, first: OneNode, second: OneNode) -> None:
+    def __init__(self, way: BadWay, nodes: Nodes, first: OneNode, second: OneNode) -> None:
         self.way = way
         self.nodes = nodes
         self.first = first
@@ -82,7 +78,7 @@ class World:
 @pytest.fixture
 async def world(autojump_clock: MockClock, nursery: trio.Nursery) -> World:
     shared = MemoryShared()
-    way = Way(shared, nursery)
+    way = BadWay(shared, nursery)
     nodes = Nodes(shared, nursery)
     second = await nodes.start(SETTINGS)
     nodes.shared = way  # type: ignore[assignment]

@@ -9,14 +9,13 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any
 
 import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.engine.nodes import Nodes, OneNode, until
+from tests.engine.nodes import Nodes, OneNode, Way, until
 from tests.fakes import FakeDevice, push
 from trio_push.config import ServeSettings
 from trio_push.engine.contract import Shared
@@ -30,16 +29,12 @@ RIVALS = 4
 LOAD_S, REST_S = 20.0, 20.0
 
 
-class Distant:
-    """What the nodes share, at the other end of a way that takes a while, there and back."""
+class LongWay(Way):
+    """It takes a while, there and back."""
 
-    def __init__(self, shared: MemoryShared, chance: random.Random) -> None:
-        self._shared = shared
+    def __init__(self, shared: Shared, chance: random.Random) -> None:
+        super().__init__(shared)
         self._chance = chance
-
-    def __getattr__(self, name: str) -> Any:
-        found = getattr(self._shared, name)
-        return partial(self._call, found) if callable(found) else found
 
     async def _call(self, call: Callable[..., Any], *args: Any, **options: Any) -> Any:
         await trio.sleep(self._chance.uniform(0, 0.03))
@@ -86,7 +81,7 @@ async def test_each_push_is_read_once(
     seed: int, autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
     chance = random.Random(seed)
-    shared: Shared = Distant(MemoryShared(), chance)  # type: ignore[assignment]
+    shared: Shared = LongWay(MemoryShared(), chance)  # type: ignore[assignment]
     nodes = Nodes(shared, nursery)
     some = [await nodes.start(SETTINGS) for _ in range(2 + seed % 2)]
     await until(lambda: all(len(node.engine.members.living) == len(some) for node in some))

@@ -82,6 +82,10 @@ class World:
                 await self.push(provider, token, f"by {n}")
                 await read_until(device, f"by {n}")
 
+    async def push_to_who_is_away(self) -> None:
+        for n, token in enumerate(AWAY):
+            await self.push(self.providers[n], token, token)
+
     def check(self, books: dict[str, Any]) -> None:
         assert (books["nodes"], books["balanced"]) == (len(self.providers), True), books
         assert 0 <= books["accepted"] - self.accepted <= self.refused
@@ -111,6 +115,11 @@ async def read_until(device: Peer, payload: str) -> None:
             pass
 
 
+async def read_what_was_stored(devices: dict[str, Peer]) -> None:
+    for token, device in devices.items():
+        await read_until(device, token)
+
+
 async def ends_well(crew: Crew, devices: Iterable[Peer], refused: int) -> None:
     """SIGTERM: the devices are told when to come back, and nothing is lost."""
     crew.terminate()
@@ -126,13 +135,11 @@ async def test_two_workers(kind: str, tmp_path: Path) -> None:
     with redis_at(kind, tmp_path) as url:
         async with crew_of(2, "--redis", url) as crew, populated(crew) as world:
             await world.each_worker_reaches_all()
-            for token, provider in zip(AWAY, world.providers, strict=True):
-                await world.push(provider, token, token)
+            await world.push_to_who_is_away()
             world.check(await crew.get("/v1/ledger"))
             await ends_well(crew, world.devices.values(), world.refused)
         async with crew_of(2, "--redis", url) as crew, connected(crew, AWAY) as devices:
-            for token, device in devices.items():
-                await read_until(device, token)
+            await read_what_was_stored(devices)
             assert (await crew.get("/v1/ledger"))["balanced"]
 
 
@@ -146,13 +153,11 @@ async def test_two_servers_of_two_workers_on_a_cluster() -> None:
         ):
             await world.each_worker_reaches_all()
             world.check(await books_of(first, second))
-            for token, provider in zip(AWAY, world.providers, strict=False):
-                await world.push(provider, token, token)
+            await world.push_to_who_is_away()
             here = [device for n, device in enumerate(world.devices.values()) if n < 8]
             await ends_well(first, here, world.refused)
             async with connected(second, AWAY) as devices:
-                for token, device in devices.items():
-                    await read_until(device, token)
+                await read_what_was_stored(devices)
 
 
 async def test_under_load_on_a_cluster() -> None:
