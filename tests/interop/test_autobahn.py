@@ -172,7 +172,7 @@ class EchoDevice(LeanWebSocketDevice):
         try:
             while self.read():
                 await self._flush()
-                await self.wait()
+                await trio.lowlevel.wait_readable(self._socket)
             await self._flush()
         finally:
             await self.close()

@@ -108,6 +108,7 @@ async def test_cut_anywhere(kind: str, cuts: range, ack: bool) -> None:
     async with server_of() as server, cutting(server, budgets) as proxy:
         people = await population(server, proxy, tokens, audit, stamper, ack=ack)
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(people.reading.run)
             for index in range(count):
                 device = MAKE[kind](index, people, nursery)
                 nursery.start_soon(keep_connected, device, people)

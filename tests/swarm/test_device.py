@@ -53,19 +53,23 @@ class Seen:
         self.has_some.set()
 
 
-async def live(device: Device) -> None:
+async def live(device: Device, people: Population) -> None:
+    """From connecting to the end of the stream."""
     await device.connect()
-    try:
-        while device.read():
-            await device.wait()
-    finally:
-        await device.close()
-
-
-async def cut_short(device: Device, said: trio.Event) -> None:
-    """Cancel the device soon after that event."""
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(live, device)
+        nursery.start_soon(people.reading.run)
+        try:
+            while device.read():
+                await device.wait()
+        finally:
+            await device.close()
+        nursery.cancel_scope.cancel()
+
+
+async def cut_short(make: Make, seen: Seen, said: trio.Event) -> None:
+    """Cancel a device soon after that event."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(live, make(0, seen.population), seen.population)
         await said.wait()
         await trio.sleep(0.1)
         nursery.cancel_scope.cancel()
@@ -74,7 +78,7 @@ async def cut_short(device: Device, said: trio.Event) -> None:
 async def receive_all(make: Make, target: Target) -> list[str]:
     seen = Seen(target)
     device = make(0, seen.population)
-    await live(device)
+    await live(device, seen.population)
     assert device.received == len(seen.data)
     assert seen.population.audit.deliveries.foreign == len(seen.data)
     return seen.data
@@ -138,7 +142,7 @@ async def test_reset_in_an_event(make: Make) -> None:
 
     async with serving(handler) as target:
         seen = Seen(target)
-        await live(make(0, seen.population))
+        await live(make(0, seen.population), seen.population)
     assert seen.data == ["1"]
 
 
@@ -155,7 +159,7 @@ async def test_request(make: Make) -> None:
         seen = Seen(target)
         device = make(0, seen.population)
         for _ in range(2):
-            await live(device)
+            await live(device, seen.population)
 
     first, second = (request.lower() for request in requests)
     assert first.startswith(b"get /events?token=a%20b%2fc http/1.1\r\n")
@@ -224,7 +228,7 @@ async def test_cancelled_at_each_wait(make: Make, part: bytes) -> None:
         gone.set()
 
     async with serving(handler) as target:
-        await cut_short(make(0, Seen(target).population), said)
+        await cut_short(make, Seen(target), said)
         with trio.fail_after(PATIENCE_S):
             await gone.wait()
 
@@ -241,7 +245,7 @@ async def test_leaves(make: Make, suddenly: bool) -> None:
     async with serving(handler) as target, trio.open_nursery() as nursery:
         seen = Seen(target)
         device = make(0, seen.population)
-        nursery.start_soon(live, device)
+        nursery.start_soon(live, device, seen.population)
         await seen.has_some.wait()
         device.leave(suddenly=suddenly)
     stays_to_read = isinstance(device, LeanDevice) and not suddenly
@@ -268,5 +272,5 @@ async def test_what_a_slow_reader_does_not_read_stays_with_the_server(
     async with serving(handler) as target:
         seen = Seen(target)
         seen.population.slow_readers = float(slowly)
-        await cut_short(make(0, seen.population), has_tried)
+        await cut_short(make, seen, has_tried)
     assert (taken < 2**16) is slowly

@@ -74,7 +74,7 @@ async def receive_all(make: Make, target: Target) -> list[str]:
     seen = Seen(target)
     device = make(0, seen.population)
     with trio.fail_after(PATIENCE_S):
-        await live(device)
+        await live(device, seen.population)
     assert device.received == len(seen.data)
     return seen.data
 
@@ -146,10 +146,11 @@ async def test_comes_back_and_asks_for_what_it_missed(make: Make) -> None:
         firsts.extend(Reader(1000).feed(bytes(await stream.receive_some())))
 
     async with serving(handler) as target:
-        device = make(0, Seen(target).population)
+        people = Seen(target).population
+        device = make(0, people)
         with trio.fail_after(PATIENCE_S):
-            await live(device)
-            await live(device)
+            await live(device, people)
+            await live(device, people)
     assert firsts == [
         Close(1001),
         Message(True, b'{"type":"sync","last_seen":7,"epoch":null}'),
@@ -160,7 +161,7 @@ async def test_says_goodbye_when_cancelled(make: Make) -> None:
     said: list[Event] = []
     async with talking(said, push(1)) as target:
         seen = Seen(target)
-        await cut_short(make(0, seen.population), seen.has_some)
+        await cut_short(make, seen, seen.has_some)
         await until(lambda: said)
     assert said == [Close(1000)]
 
@@ -217,7 +218,7 @@ async def test_cancelled_at_each_wait(make: Make, shakes_hands: bool) -> None:
         gone.set()
 
     async with serving(handler) as target:
-        await cut_short(make(0, Seen(target).population), said)
+        await cut_short(make, Seen(target), said)
         with trio.fail_after(PATIENCE_S):
             await gone.wait()
 
@@ -236,7 +237,7 @@ async def test_leaves(make: Make, suddenly: bool) -> None:
     async with serving(handler) as target, trio.open_nursery() as nursery:
         seen = Seen(target)
         device = make(0, seen.population)
-        nursery.start_soon(live, device)
+        nursery.start_soon(live, device, seen.population)
         await seen.has_some.wait()
         device.leave(suddenly=suddenly)
         device.leave(suddenly=suddenly)

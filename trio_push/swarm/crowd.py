@@ -134,6 +134,7 @@ class LocalCrowd:
     ) -> NoReturn:
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
+            nursery.start_soon(self._population.reading.run)
             if self._on_push is not None:
                 nursery.start_soon(self._on_push.run)
             task_status.started()

@@ -39,10 +39,10 @@ class Device(Protocol):
         """Get the event stream. Raises ConnectFailed; leaves nothing open when it raises."""
 
     def read(self) -> bool:
-        """Report the events that have arrived; False when the stream has ended, however."""
+        """Report what has arrived; False when the stream has ended, however, and ever after."""
 
     def wait(self) -> Awaitable[None]:
-        """Wait until there may be more to read."""
+        """Wait until `read` should be called; meanwhile somebody else may call it."""
 
     def leave(self, *, suddenly: bool = False) -> bool:
         """Bring the present stream to its end; the task then notices. False: there is none.

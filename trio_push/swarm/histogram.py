@@ -49,11 +49,13 @@ class Histogram:
 
         Merged with others that hold what came before, it gives what recording all there would.
         """
-        counts = {
-            key: count - seen
-            for key, count in self.counts.items()
-            if count != (seen := before.counts.get(key, 0))
-        }
+        counts = {}
+        if self.count != before.count:  # as it rarely is where one of several is looked at
+            counts = {
+                key: count - seen
+                for key, count in self.counts.items()
+                if count != (seen := before.counts.get(key, 0))
+            }
         return Histogram(counts, self.count - before.count, self.max_us)
 
     def percentile_s(self, q: float) -> float | None:

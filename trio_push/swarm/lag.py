@@ -8,7 +8,7 @@ import trio
 
 from trio_push.swarm.histogram import Histogram
 
-INTERVAL_S = 0.05
+INTERVAL_S = 0.1
 
 
 async def watch_lag(lag: Histogram) -> NoReturn:

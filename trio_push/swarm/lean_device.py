@@ -15,7 +15,7 @@ import trio
 from trio.lowlevel import wait_readable
 
 from trio_push.errors import ProtocolError
-from trio_push.swarm.device import ConnectFailed
+from trio_push.swarm.device import ConnectFailed, Device
 from trio_push.swarm.population import (
     EVENTS_PATH,
     SLOW_BYTES,
@@ -37,7 +37,7 @@ class LeanDevice:
 
     __slots__ = (
         "_chunks",
-        "_cut",
+        "_over",
         "_parser",
         "_population",
         "_socket",
@@ -53,8 +53,8 @@ class LeanDevice:
         self._population = population
         self._parser = EventStreamParser()
         self._socket: socket.socket | None = None
-        #: nothing more is read, as when the network is lost
-        self._cut = False
+        #: nothing more is read: the stream has ended, or the network is lost
+        self._over = False
         #: takes the body apart where the server sends it in chunks
         self._chunks: ResponseParser | None = None
 
@@ -80,37 +80,39 @@ class LeanDevice:
         except (OSError, ProtocolError) as exc:
             raise ConnectFailed(describe(exc)) from exc
         self._socket = sock
-        self._cut = False
+        self._over = response.complete
         self._chunks = response if response.delimited else None
 
     def read(self) -> bool:
         assert self._socket is not None  # `connect` came before
-        if self._cut or (self._chunks is not None and self._chunks.complete):
+        if self._over:
             return False
         try:
             data = self._socket.recv(read_size(self._population, self.index))
             if data:
                 self._take(data if self._chunks is None else self._chunks.feed(data))
-            return bool(data)
+            self._over = not data or (self._chunks is not None and self._chunks.complete)
         except BlockingIOError:
-            return True
+            pass
         except (OSError, ProtocolError):
-            return False  # reset, or no event stream any more: it ended either way
+            self._over = True  # reset, or no event stream any more: it ended either way
+        return not self._over
 
     def wait(self) -> Awaitable[None]:
         assert self._socket is not None
-        return wait_to_read(self._population, self.index, self._socket)
+        return wait_to_read(self._population, self, self._socket)
 
     def leave(self, *, suddenly: bool = False) -> bool:
         if self._socket is None:
             return False
-        self._cut |= suddenly
+        self._over |= suddenly
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR if suddenly else socket.SHUT_WR)
         return True
 
     async def close(self) -> None:
         assert self._socket is not None
+        self._population.reading.forget(self._socket)
         self._socket.close()
         self._socket = None
 
@@ -137,11 +139,11 @@ def read_size(population: Population, index: int) -> int:
     return SLOW_BYTES if population.reads_slowly(index) else RECEIVE_BYTES
 
 
-def wait_to_read(population: Population, index: int, sock: socket.socket) -> Awaitable[None]:
-    """What a device waits for before it reads on."""
-    if population.reads_slowly(index):
+def wait_to_read(population: Population, device: Device, sock: socket.socket) -> Awaitable[None]:
+    """What a device waits for before it reads by itself."""
+    if population.reads_slowly(device.index):
         return trio.sleep(SLOW_S)  # noqa: ASYNC105  the caller awaits it
-    return wait_readable(sock)  # noqa: ASYNC105
+    return population.reading.wait(device, sock)
 
 
 async def dial(population: Population, index: int) -> socket.socket:

@@ -94,15 +94,16 @@ class LeanWebSocketDevice:
             data = self._socket.recv(read_size(self._population, self.index))
             if data:
                 self._take(self._socket, data)
-            return bool(data) and not self._over
+            self._over |= not data
         except BlockingIOError:
-            return True
+            pass
         except OSError:
-            return False  # reset, or it takes nothing from us: it ended either way
+            self._over = True  # reset, or it takes nothing from us: it ended either way
+        return not self._over
 
     def wait(self) -> Awaitable[None]:
         assert self._socket is not None
-        return wait_to_read(self._population, self.index, self._socket)
+        return wait_to_read(self._population, self, self._socket)
 
     def leave(self, *, suddenly: bool = False) -> bool:
         if self._socket is None or self._leaving or self._over:
@@ -119,6 +120,7 @@ class LeanWebSocketDevice:
     async def close(self) -> None:
         assert self._socket is not None
         self.leave()
+        self._population.reading.forget(self._socket)
         self._socket.close()
         self._socket = None
 

@@ -16,6 +16,7 @@ from trio_push.swarm.audit import Audit
 from trio_push.swarm.connections import Connections
 from trio_push.swarm.credentials import Signer
 from trio_push.swarm.read_marks import ReadMarks
+from trio_push.swarm.reading import Reading
 from trio_push.swarm.reconnect import Schedule, fleet_s
 from trio_push.swarm.sleep import Sleep
 from trio_push.swarm.stamp import Stamp, Stamper
@@ -94,6 +95,7 @@ class Population:
         "connections",
         "destination",
         "random",
+        "reading",
         "schedule",
         "sleep",
         "slow_readers",
@@ -126,6 +128,8 @@ class Population:
         self.destination = destination
         self.audit = audit
         self.connections = Connections()
+        #: reads for the lean ones
+        self.reading = Reading()
         #: held by a device while it connects
         self.connecting = trio.Semaphore(connecting_at_once)
         self.random = random.Random(seed)

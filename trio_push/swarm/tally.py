@@ -28,11 +28,8 @@ class Tally:
     lag: Histogram = field(default_factory=Histogram)
     calls: Calls = field(default_factory=Calls)
 
-    def copy(self) -> Tally:
-        return self.since(Tally())
-
     def since(self, before: Tally) -> Tally:
-        """What was counted after `before`, which is a copy of this from then.
+        """What was counted after `before`, which counts what this did then.
 
         Counts of what there is now may be negative.
         """
