@@ -16,7 +16,9 @@ def fail():
     raise RuntimeError("as it must")
 
 def end():
-    print("work done")
+    # Linux only
+    policy = os.sched_getscheduler(0) if hasattr(os, "SCHED_BATCH") else None
+    print("work done", "in turns" if policy == getattr(os, "SCHED_BATCH", None) else policy)
     return 7
 
 freeze()
@@ -30,5 +32,5 @@ def test_a_child_does_its_work_and_nothing_else() -> None:
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    assert done.stdout.split("\n") == ["work done", "7", "1", f"{-signal.SIGKILL}", ""]
+    assert done.stdout.split("\n") == ["work done in turns", "7", "1", f"{-signal.SIGKILL}", ""]
     assert done.stderr.count("RuntimeError: as it must") == 1

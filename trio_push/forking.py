@@ -32,6 +32,7 @@ def fork(work: Callable[[], int]) -> int:
         return pid
     code = 1
     try:
+        _take_turns()
         code = work()
     except BaseException:
         sys.excepthook(*sys.exc_info())
@@ -41,3 +42,15 @@ def fork(work: Callable[[], int]) -> int:
             sys.stderr.flush()
         # the exit handlers of the process that was forked are not ours
         os._exit(code)
+
+
+def _take_turns() -> None:
+    """Do not interrupt another process, having been woken, before it has had its turn.
+
+    Children are many to a core. Each would interrupt the others for every small thing that has
+    arrived, and find the core's caches full of theirs; some milliseconds later it finds more to
+    do. See sched(7); a policy that was chosen for us stays.
+    """
+    if hasattr(os, "SCHED_BATCH") and os.sched_getscheduler(0) == os.SCHED_OTHER:
+        with suppress(PermissionError):  # in some sandboxes
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))

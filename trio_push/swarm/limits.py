@@ -65,7 +65,8 @@ def source_addresses(target: Target, devices: int, ports: int) -> list[str]:
     """The addresses to connect from, with `ports` ports each; none: let the kernel choose.
 
     Every address of 127.0.0.0/8 is ours, so that for a server on loopback there are always
-    enough. For others there is one address: ConfigError when its ports are too few.
+    enough; 127.0.0.1 is left to those who let the kernel choose, as a driver does. For others
+    there is one address: ConfigError when its ports are too few.
     """
     spreads = target.is_loopback and ":" not in target.address[0]
     per_address = int(ports * (PORTS_AT_EASE if spreads else PORTS_AT_MOST))
@@ -78,7 +79,7 @@ def source_addresses(target: Target, devices: int, ports: int) -> list[str]:
             f"connections to {target.url}. Add machines (--agents), or widen "
             f"net.ipv4.ip_local_port_range"
         )
-    return [f"127.0.{i // 254}.{i % 254 + 1}" for i in range(needed)]
+    return [f"127.0.{i // 254}.{i % 254 + 1}" for i in range(1, needed + 1)]
 
 
 def ephemeral_ports() -> int:
