@@ -36,7 +36,7 @@ from trio_push.watch.garbage import keep_frozen
 #: the server answers a broadcast when it is done; to a million devices that takes a while
 _BROADCAST_S: Final = 300
 #: the kernel does not spread connections evenly over processes: each gets room for more
-_SLACK: Final = 1.1
+_SLACK: Final = 1.05
 
 
 @dataclass(kw_only=True)

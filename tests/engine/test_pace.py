@@ -24,8 +24,8 @@ def nodes(count: int, answer_s: float) -> tuple[MemoryShared, Members]:
     [
         (1, 0.0, BEATS_S[0]),
         (2, 0.000_3, BEATS_S[0]),
-        (2, 0.001, BEATS_S[1]),
-        (16, 0.000_5, BEATS_S[3]),
+        (2, 0.001, BEATS_S[2]),
+        (16, 0.000_5, BEATS_S[4]),
         (16, 0.001_1, BEATS_S[5]),
         (100, 5.0, BEATS_S[-1]),
     ],
@@ -51,6 +51,6 @@ async def test_all_parts_begin_together(autojump_clock: MockClock) -> None:
 
     await trio.sleep(-trio.current_time() % BEATS_S[-1])
     async with trio.open_nursery() as nursery:
-        for stops_after_s, answer_s in ((0.001, 0.001), (0.009, 0.000_6), (0.015, 0.000_1)):
+        for stops_after_s, answer_s in ((0.001, 0.001), (0.014, 0.000_6), (0.0245, 0.000_1)):
             nursery.start_soon(part, stops_after_s, answer_s)
     assert ended[0] == pytest.approx(ended[1]) == pytest.approx(ended[2])

@@ -19,7 +19,7 @@ from trio_push.engine.members import Members
 
 #: lengths of a rest, each of which divides the next; the longest is what a push may wait for
 #: company at each end of its way
-BEATS_S: Final = tuple(0.001 * 2**n for n in range(8))
+BEATS_S: Final = tuple(0.000_8 * 2**n for n in range(8))
 
 
 async def rest(shared: Shared, members: Members) -> None:
