@@ -8,8 +8,10 @@ import httpx
 import jwt as pyjwt
 import orjson
 import pytest
+from httpx_sse import ServerSentEvent, aconnect_sse
 
-from tests.serving import Peer, serving
+from tests.redis import redis_server
+from tests.serving import PATIENCE_S, Peer, serving, settle
 from trio_push.push import Push
 from trio_push.server import Server
 
@@ -48,6 +50,45 @@ async def test_a_cursor_that_is_not_ours(cursor: str) -> None:
     async with serving() as server, Peer.connected(server) as device:
         await device.listen("aa", f"&lastEventId={cursor}")
         assert orjson.loads((await device.event()).data)["recovered"] is False
+
+
+@pytest.mark.needs("redis-server")
+@pytest.mark.parametrize("http2", [False, True])
+async def test_a_device_goes_on_at_another_node(http2: bool) -> None:
+    with redis_server() as redis:
+        async with (
+            serving(redis=redis.url_text, sound=False) as a,
+            serving(redis=redis.url_text, sound=False) as b,
+            httpx.AsyncClient(http1=not http2, http2=http2, timeout=PATIENCE_S) as client,
+        ):
+            await settle(lambda: b.node.engine.members.others)
+            pushes = [stored(b"1"), stored(b"2"), stored(b"3")]
+            first, *_ = await hear(client, a, pushes, events=3)
+            told, *missed = await hear(client, b, [], events=3, last_event_id=first.id)
+    assert (told.event, orjson.loads(told.data)["recovered"]) == ("sync_result", True)
+    assert [event.data for event in missed] == ["2", "3"]
+
+
+async def hear(
+    client: httpx.AsyncClient,
+    server: Server,
+    pushes: list[Push],
+    *,
+    events: int,
+    last_event_id: str = "",
+) -> list[ServerSentEvent]:
+    """What a device gets until it has so many events; then the server lets it go."""
+    url = f"{server.addresses.wire[0]}/events?token=aa"
+    headers = {"last-event-id": last_event_id} if last_event_id else {}
+    seen = []
+    async with aconnect_sse(client, "GET", url, headers=headers) as source:
+        await push(server, *pushes)
+        async for event in source.aiter_sse():
+            seen.append(event)
+            if len(seen) == events:
+                for device in server.node.directory.connections():
+                    server.node.router.delivery.disconnect(device)
+    return seen
 
 
 @pytest.mark.parametrize("http2", [False, True])

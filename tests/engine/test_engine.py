@@ -31,6 +31,11 @@ async def test_a_push_for_a_device_here_asks_nobody(nodes: Nodes, a, b) -> None:
     assert (device.events, a.count(State.HANDED_OVER)) == ([b"x"], 0)
 
 
+async def test_nothing_gets_nowhere_at_once(nodes: Nodes, a, b) -> None:
+    """As when every token of a request was refused."""
+    assert await a.submit() == []
+
+
 async def test_stored_at_one_delivered_by_the_other(nodes: Nodes, a, b) -> None:
     assert await a.submit(push(b"1"), push(b"never", ttl_s=0)) == [State.STORED, State.DISCARDED]
     assert await b.submit(push(b"2")) == [State.STORED]
@@ -160,6 +165,37 @@ async def test_says_later_where_it_has_been(nodes: Nodes, a, b) -> None:
     await until(lambda: device.events == [b"2"])
     assert b'"recovered":true' in device.fields(b"data", b"sync_result")[0]
     assert not b.engine.resume(device, Cursor("gone", 1), before=0)
+
+
+async def test_is_told_late_what_it_missed_at_the_other_node(nodes: Nodes, a, b) -> None:
+    """One that is attached before anybody else could be asked, as on a stream of HTTP/2."""
+    device = await a.connect()
+    await a.submit(push(b"1"), push(b"2"), push(b"3", wants_ack=True))
+    first = device.seqs[0]
+    a.disconnect(device)
+    await a.submit(push(b"4"))
+    device = FakeDevice("aa")
+    mark = b.router.attach(device)
+    b.engine.admit_late(device, None, Cursor(a.name, first), before=mark)
+    await until(lambda: len(device.events) == 3)
+    await b.submit(push(b"5"))
+    assert device.events == [b"2", b"3", b"4", b"5"]
+    [sync] = device.fields(b"data", b"sync_result")
+    assert b'"recovered":true' in sync
+
+
+async def test_is_told_late_that_the_other_node_does_not_say(
+    nodes: Nodes, a, b, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def missed(cursor: Cursor, token: str) -> None:
+        return None
+
+    monkeypatch.setattr(b.engine._handover, "missed", missed)
+    device = FakeDevice("aa")
+    mark = b.router.attach(device)
+    b.engine.admit_late(device, None, Cursor(a.name, 1), before=mark)
+    await until(lambda: device.fields(b"data", b"sync_result"))
+    assert b'"recovered":false' in device.fields(b"data", b"sync_result")[0]
 
 
 async def test_resuming_acknowledges_what_the_other_node_sent(nodes: Nodes, a, b) -> None:

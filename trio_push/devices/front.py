@@ -315,9 +315,14 @@ class FrontDoor:
             self._node.clock.wall(),
             self._node.router.delivery,
         )
-        self._attach(connection, claims, cursor_of(request))
-        if self._node.engine is not None:
-            self._node.engine.admit_late(connection, claims.user)
+        cursor, engine = cursor_of(request), self._node.engine
+        if engine is None:
+            self._attach(connection, claims, cursor)
+            return connection
+        # The others on its connection do not wait until another node has answered.
+        late = cursor if engine.comes_from_elsewhere(cursor) else None
+        mark = self._attach(connection, claims, None if late else cursor)
+        engine.admit_late(connection, claims.user, late, before=mark)
         return connection
 
     async def _bring_in(

@@ -190,19 +190,36 @@ class Engine:
 
     # -- devices
 
-    def admit_late(self, connection: Connection, user: str | None) -> None:
-        """A device has been attached already: bring what other nodes have for it."""
-        if self._nursery is not None:
-            self._nursery.start_soon(self._admit_late, connection, user)
+    def comes_from_elsewhere(self, cursor: Cursor | None) -> bool:
+        """Whether the last event that a device has is one of another node."""
+        return cursor is not None and cursor.epoch in self.members.others
 
-    async def _admit_late(self, connection: Connection, user: str | None) -> None:
+    def admit_late(
+        self, connection: Connection, user: str | None, cursor: Cursor | None, *, before: int
+    ) -> None:
+        """A device has been attached already: bring what other nodes have for it.
+
+        With the cursor of another node it is told then what it missed there.
+        """
+        if self._nursery is not None:
+            self._nursery.start_soon(self._admit_late, connection, user, cursor, before)
+
+    async def _admit_late(
+        self,
+        connection: Connection,
+        user: str | None,
+        cursor: Cursor | None = None,
+        before: int = 0,
+    ) -> None:
         if user is not None:
             try:
                 await self.shared.enrol(user, connection.token, per_user=self._per_user)
             except StoreFailed as failed:
                 self.members.failed(failed)
-        async with self.admitting(connection.token, None):
+        async with self.admitting(connection.token, cursor) as missed:
             if self._directory.get(connection.token) is connection:
+                if cursor is not None:
+                    self._resume(connection, cursor, before, missed)
                 self.local.deliver(connection)
 
     def _contest(self, connection: Connection, other: str) -> None:
@@ -230,7 +247,7 @@ class Engine:
 
         It is told soon what it missed there.
         """
-        if self._nursery is None or cursor.epoch not in self.members.others:
+        if self._nursery is None or not self.comes_from_elsewhere(cursor):
             return False
         self._nursery.start_soon(self._resume_from, connection, cursor, before)
         return True
@@ -238,8 +255,13 @@ class Engine:
     async def _resume_from(self, connection: Connection, cursor: Cursor, before: int) -> None:
         missed = await self._handover.missed(cursor, connection.token)
         if not connection.closed:
-            elsewhere = missed or Missed([], complete=False)
-            self._router.resume(connection, cursor, before=before, elsewhere=elsewhere)
+            self._resume(connection, cursor, before, missed)
+
+    def _resume(
+        self, connection: Connection, cursor: Cursor, before: int, missed: Missed | None
+    ) -> None:
+        elsewhere = missed or Missed([], complete=False)
+        self._router.resume(connection, cursor, before=before, elsewhere=elsewhere)
 
     def acknowledge(self, token: str, push_id: str) -> None:
         """A device says here that it has a push that another node may have sent it."""

@@ -86,6 +86,9 @@ class Local:
 
         Those that were `promised` by another node stay here while they cannot be written down.
         """
+        if not pushes:
+            settle([])
+            return
         recorded = self._journal.recorded
 
         def finish(outcomes: list[State]) -> None:
