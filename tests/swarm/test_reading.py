@@ -87,9 +87,10 @@ async def test_nobody_is_read_for_who_was_cancelled(
     other.theirs.send(b"1")
     scope.cancel()
     nursery.start_soon(reading.run)
-    await trio.sleep(0.05)
-    assert cancelled.heard == []
+    while not other.heard:
+        await trio.lowlevel.checkpoint()
     assert other.heard == [b"1"]
+    assert cancelled.heard == []
 
 
 async def test_many_give_way(nursery: trio.Nursery) -> None:
