@@ -10,6 +10,7 @@ from trio.testing import MockClock
 
 from tests.engine.nodes import Nodes, OneNode, until
 from tests.fakes import T0, FakeDevice, push
+from trio_push.engine.engine import RESUME_TRIES
 from trio_push.errors import StoreFailed
 from trio_push.push import State
 from trio_push.wire.cursor import Cursor
@@ -165,6 +166,30 @@ async def test_says_later_where_it_has_been(nodes: Nodes, a, b) -> None:
     await until(lambda: device.events == [b"2"])
     assert b'"recovered":true' in device.fields(b"data", b"sync_result")[0]
     assert not b.engine.resume(device, Cursor("gone", 1), before=0)
+
+
+@pytest.mark.parametrize("unanswered", [RESUME_TRIES - 1, RESUME_TRIES])
+async def test_a_node_that_is_too_busy_to_say_is_asked_again(
+    nodes: Nodes, a, b, monkeypatch: pytest.MonkeyPatch, unanswered: int
+) -> None:
+    device = await a.connect()
+    await a.submit(push(b"1"), push(b"2"))
+    first = device.seqs[0]
+    a.disconnect(device)
+    device = await b.connect()
+    missed, asked = b.engine._handover.missed, []
+
+    async def late(cursor: Cursor, token: str) -> object:
+        asked.append(cursor)
+        return None if len(asked) <= unanswered else await missed(cursor, token)
+
+    monkeypatch.setattr(b.engine._handover, "missed", late)
+    assert b.engine.resume(device, Cursor(a.name, first), before=0)
+    await until(lambda: device.fields(b"data", b"sync_result"))
+    is_told = unanswered < RESUME_TRIES
+    assert (b'"recovered":true' in device.fields(b"data", b"sync_result")[0]) is is_told
+    assert device.events == ([b"2"] if is_told else [])
+    assert len(asked) == RESUME_TRIES
 
 
 async def test_is_told_late_what_it_missed_at_the_other_node(nodes: Nodes, a, b) -> None:

@@ -67,6 +67,9 @@ log = structlog.get_logger()
 
 #: time that a node has at its end to let go of what it has
 LEAVE_S: Final = 2 * SECONDS
+#: times that a node is asked what a device missed there, that is here and has time to wait: in a
+#: storm an answer may come too late
+RESUME_TRIES: Final = 4
 
 
 #: kind of inquiry → how this node answers it
@@ -253,7 +256,11 @@ class Engine:
         return True
 
     async def _resume_from(self, connection: Connection, cursor: Cursor, before: int) -> None:
-        missed = await self._handover.missed(cursor, connection.token)
+        missed = None
+        for _ in range(RESUME_TRIES):
+            missed = await self._handover.missed(cursor, connection.token)
+            if missed is not None or connection.closed or not self.comes_from_elsewhere(cursor):
+                break
         if not connection.closed:
             self._resume(connection, cursor, before, missed)
 
