@@ -162,10 +162,10 @@ async def test_says_later_where_it_has_been(nodes: Nodes, a, b) -> None:
     first = device.seqs[0]
     a.disconnect(device)
     device = await b.connect()
-    assert b.engine.resume(device, Cursor(a.name, first), before=0)
+    assert b.engine.resume(device, Cursor(a.name, first))
     await until(lambda: device.events == [b"2"])
     assert b'"recovered":true' in device.fields(b"data", b"sync_result")[0]
-    assert not b.engine.resume(device, Cursor("gone", 1), before=0)
+    assert not b.engine.resume(device, Cursor("gone", 1))
 
 
 @pytest.mark.parametrize("unanswered", [RESUME_TRIES - 1, RESUME_TRIES])
@@ -184,7 +184,7 @@ async def test_a_node_that_is_too_busy_to_say_is_asked_again(
         return None if len(asked) <= unanswered else await missed(cursor, token)
 
     monkeypatch.setattr(b.engine._handover, "missed", late)
-    assert b.engine.resume(device, Cursor(a.name, first), before=0)
+    assert b.engine.resume(device, Cursor(a.name, first))
     await until(lambda: device.fields(b"data", b"sync_result"))
     is_told = unanswered < RESUME_TRIES
     assert (b'"recovered":true' in device.fields(b"data", b"sync_result")[0]) is is_told
@@ -200,8 +200,8 @@ async def test_is_told_late_what_it_missed_at_the_other_node(nodes: Nodes, a, b)
     a.disconnect(device)
     await a.submit(push(b"4"))
     device = FakeDevice("aa")
-    mark = b.router.attach(device)
-    b.engine.admit_late(device, None, Cursor(a.name, first), before=mark)
+    b.router.attach(device)
+    b.engine.admit_late(device, None, Cursor(a.name, first))
     await until(lambda: len(device.events) == 3)
     await b.submit(push(b"5"))
     assert device.events == [b"2", b"3", b"4", b"5"]
@@ -217,8 +217,8 @@ async def test_is_told_late_that_the_other_node_does_not_say(
 
     monkeypatch.setattr(b.engine._handover, "missed", missed)
     device = FakeDevice("aa")
-    mark = b.router.attach(device)
-    b.engine.admit_late(device, None, Cursor(a.name, 1), before=mark)
+    b.router.attach(device)
+    b.engine.admit_late(device, None, Cursor(a.name, 1))
     await until(lambda: device.fields(b"data", b"sync_result"))
     assert b'"recovered":false' in device.fields(b"data", b"sync_result")[0]
 

@@ -315,15 +315,22 @@ class FrontDoor:
             self._node.clock.wall(),
             self._node.router.delivery,
         )
-        cursor, engine = cursor_of(request), self._node.engine
-        if engine is None:
-            self._attach(connection, claims, cursor)
-            return connection
-        # The others on its connection do not wait until another node has answered.
-        late = cursor if engine.comes_from_elsewhere(cursor) else None
-        mark = self._attach(connection, claims, None if late else cursor)
-        engine.admit_late(connection, claims.user, late, before=mark)
+        self._attach_at_once(connection, claims, cursor_of(request))
         return connection
+
+    def _attach_at_once(
+        self, connection: StreamConnection, claims: Claims, cursor: Cursor | None
+    ) -> None:
+        """Attach a device; what other nodes have for it comes when they have answered.
+
+        The other streams of its connection do not wait for that.
+        """
+        engine, late = self._node.engine, None
+        if engine is not None and cursor is not None and engine.comes_from_elsewhere(cursor):
+            cursor, late = None, cursor
+        self._attach(connection, claims, cursor)
+        if engine is not None:
+            engine.admit_late(connection, claims.user, late)
 
     async def _bring_in(
         self, connection: Connection, claims: Claims, cursor: Cursor | None, opening: bytes

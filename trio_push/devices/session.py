@@ -53,5 +53,5 @@ class Session:
         else:
             cursor = Cursor(epoch or self._router.epoch, last_seen)
         engine = self._router.engine
-        if engine is None or not engine.resume(connection, cursor, before=connection.mark):
+        if engine is None or not engine.resume(connection, cursor):
             self._router.resume(connection, cursor, before=connection.mark)

@@ -121,6 +121,7 @@ class Engine:
         self.post = Post(shared, members, local, ledger, clock)
         self._handover = Handover(members, tokens, local, self.post, clock)
         self.admitting = self._handover.admitting
+        self.comes_from_elsewhere = self._handover.comes_from_elsewhere
         self.chores = Chores(shared, members, tokens, self.post, ledger, clock)
         live.join(shared, members, self.post)
         local.tokens, local.forwarder = tokens, self.forwarder
@@ -193,26 +194,16 @@ class Engine:
 
     # -- devices
 
-    def comes_from_elsewhere(self, cursor: Cursor | None) -> bool:
-        """Whether the last event that a device has is one of another node."""
-        return cursor is not None and cursor.epoch in self.members.others
-
-    def admit_late(
-        self, connection: Connection, user: str | None, cursor: Cursor | None, *, before: int
-    ) -> None:
+    def admit_late(self, connection: Connection, user: str | None, cursor: Cursor | None) -> None:
         """A device has been attached already: bring what other nodes have for it.
 
         With the cursor of another node it is told then what it missed there.
         """
         if self._nursery is not None:
-            self._nursery.start_soon(self._admit_late, connection, user, cursor, before)
+            self._nursery.start_soon(self._admit_late, connection, user, cursor)
 
     async def _admit_late(
-        self,
-        connection: Connection,
-        user: str | None,
-        cursor: Cursor | None = None,
-        before: int = 0,
+        self, connection: Connection, user: str | None, cursor: Cursor | None = None
     ) -> None:
         if user is not None:
             try:
@@ -222,7 +213,7 @@ class Engine:
         async with self.admitting(connection.token, cursor) as missed:
             if self._directory.get(connection.token) is connection:
                 if cursor is not None:
-                    self._resume(connection, cursor, before, missed)
+                    self._resume(connection, cursor, missed)
                 self.local.deliver(connection)
 
     def _contest(self, connection: Connection, other: str) -> None:
@@ -245,30 +236,28 @@ class Engine:
         else:
             self.local.displace(connection)
 
-    def resume(self, connection: Connection, cursor: Cursor, *, before: int) -> bool:
+    def resume(self, connection: Connection, cursor: Cursor) -> bool:
         """A device that is here says that it has been at another node: False if that is gone.
 
         It is told soon what it missed there.
         """
         if self._nursery is None or not self.comes_from_elsewhere(cursor):
             return False
-        self._nursery.start_soon(self._resume_from, connection, cursor, before)
+        self._nursery.start_soon(self._resume_from, connection, cursor)
         return True
 
-    async def _resume_from(self, connection: Connection, cursor: Cursor, before: int) -> None:
+    async def _resume_from(self, connection: Connection, cursor: Cursor) -> None:
         missed = None
         for _ in range(RESUME_TRIES):
             missed = await self._handover.missed(cursor, connection.token)
             if missed is not None or connection.closed or not self.comes_from_elsewhere(cursor):
                 break
         if not connection.closed:
-            self._resume(connection, cursor, before, missed)
+            self._resume(connection, cursor, missed)
 
-    def _resume(
-        self, connection: Connection, cursor: Cursor, before: int, missed: Missed | None
-    ) -> None:
+    def _resume(self, connection: Connection, cursor: Cursor, missed: Missed | None) -> None:
         elsewhere = missed or Missed([], complete=False)
-        self._router.resume(connection, cursor, before=before, elsewhere=elsewhere)
+        self._router.resume(connection, cursor, elsewhere=elsewhere)
 
     def acknowledge(self, token: str, push_id: str) -> None:
         """A device says here that it has a push that another node may have sent it."""

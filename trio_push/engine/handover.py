@@ -45,7 +45,7 @@ class Handover:
         """
         with self._tokens.admitting(token) as admission:
             missed, silent = None, None
-            if cursor is not None and cursor.epoch in self._members.others:
+            if cursor is not None and self.comes_from_elsewhere(cursor):
                 # First, so that what was sent there is out of the rows when they are claimed.
                 missed = await self.missed(cursor, token)
                 silent = cursor.epoch if missed is None else None
@@ -57,6 +57,10 @@ class Handover:
             elif claim is not None:
                 self._local.adopt(token, claim.rows, cursor)
             yield missed
+
+    def comes_from_elsewhere(self, cursor: Cursor) -> bool:
+        """Whether the last event that a device has is one of another node."""
+        return cursor.epoch in self._members.others
 
     async def missed(self, cursor: Cursor, token: str) -> Missed | None:
         """What the cursor's node has sent a device since; None when that does not answer."""

@@ -295,12 +295,13 @@ class Router:
         connection: Connection,
         cursor: Cursor,
         *,
-        before: int,
+        before: int | None = None,
         elsewhere: Missed | None = None,
     ) -> None:
         """A device that is connected says what it has: it gets what it missed before it came.
 
-        What it was sent since, it has been sent on this connection.
+        What it was sent since that mark, it has been sent on this connection; `elsewhere` is what
+        it missed of another node's events, of which no mark of ours says anything.
         """
         self.seq += 1
         told, missed = self._greet(connection, cursor, before, elsewhere)
@@ -311,13 +312,13 @@ class Router:
         return self.history.seq_of(token, push_id)
 
     def _greet(
-        self, connection: Connection, cursor: Cursor, before: int, elsewhere: Missed | None = None
+        self, connection: Connection, cursor: Cursor, before: int | None, elsewhere: Missed | None
     ) -> tuple[bytes, Missed]:
         missed = elsewhere or self._missed(connection.token, cursor, before)
         sync_result = connection.transport.sync_result
         return sync_result(cursor.seq, self.seq, recovered=missed.complete), missed
 
-    def _missed(self, token: str, cursor: Cursor, before: int) -> Missed:
+    def _missed(self, token: str, cursor: Cursor, before: int | None) -> Missed:
         """What a device has been sent since `cursor`, up to which it has everything."""
         if cursor.epoch != self.epoch or cursor.seq > self.seq:
             return Missed([], complete=False)
