@@ -54,5 +54,6 @@ def parse_messages(data: bytes) -> tuple[list[Push | Resumed], bytes]:
         if message["type"] == "sync_result":
             heard.append(Resumed(message["recovered"]))
         elif message["type"] == "notification":
-            heard.append(Push(message["data"]["n"], b"%d" % message["seq"]))
+            cursor = f"{message['epoch']}:{message['seq']}".encode()
+            heard.append(Push(message["data"]["n"], cursor))
     return heard, data[end:]

@@ -180,7 +180,8 @@ class Returners:
         device.greeted = True
         self._connecting -= 1
         if self._transport == "ws" and device.cursor:
-            sync = b'{"type":"sync","last_seen":%b}' % device.cursor
+            epoch, _, seq = device.cursor.partition(b":")
+            sync = b'{"type":"sync","last_seen":%b,"epoch":"%b"}' % (seq, epoch)
             device_socket.send(device_frame(sync))
 
     def _hear(self, device: Device, heard: Push | Resumed) -> None:

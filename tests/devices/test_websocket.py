@@ -70,7 +70,7 @@ Connect = Callable[..., Device]
 @pytest.fixture
 def connect(node: Node) -> Iterator[Connect]:
     """Connects devices."""
-    common = WebSocketTransport(node.router.delivery)
+    common = WebSocketTransport(node.router.delivery, epoch="e")
     with ExitStack() as sockets:
 
         def connect(token: str = "aa", transport: WebSocketTransport = common) -> Device:
@@ -108,7 +108,13 @@ async def test_a_push_is_a_notification(
     assert await node.push_channel.submit(pushes) == [State.DELIVERED_LIVE] * 2
     first, second = device.told()
     assert first.pop("seq") < second.pop("seq")
-    assert first == {"type": "notification", "id": '{"n": 1}', "topic": "t", "data": {"n": 1}}
+    assert first == {
+        "type": "notification",
+        "id": '{"n": 1}',
+        "epoch": "e",
+        "topic": "t",
+        "data": {"n": 1},
+    }
     assert (second["event"], second["data"]) == ("ping", "two")
 
 

@@ -47,7 +47,7 @@ def accepting(request: bytes) -> bytes:
 
 
 def push(n: int) -> bytes:
-    text = b'{"type":"notification","id":"i%d","seq":%d,"topic":"","data":%d}' % (n, n, n)
+    text = b'{"type":"notification","id":"i%d","epoch":"e","seq":%d,"topic":"","data":%d}' % (n, n, n)
     return websocket.text_frame(text)
 
 
@@ -153,7 +153,7 @@ async def test_comes_back_and_asks_for_what_it_missed(make: Make) -> None:
             await live(device, people)
     assert firsts == [
         Close(1001),
-        Message(True, b'{"type":"sync","last_seen":7,"epoch":null}'),
+        Message(True, b'{"type":"sync","last_seen":7,"epoch":"e"}'),
     ]
 
 

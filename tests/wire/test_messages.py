@@ -40,7 +40,7 @@ FROM_SERVER: dict[bytes, FromServer] = {
     b'{"type":"sync_result","recovered":true,"epoch":"e","from":3,"to":9}': SyncResult(
         recovered=True, epoch="e", from_=3, to=9
     ),
-    b'{"type":"mark_read","notification_id":"a","seq":5}': ReadElsewhere("a", 5),
+    b'{"type":"mark_read","notification_id":"a","epoch":"e","seq":5}': ReadElsewhere("a", "e", 5),
     b'{"type":"auth_result","ok":false}': AuthResult(ok=False),
     b'{"type":"error","code":"c","detail":"d"}': Error("c", "d"),
 }
@@ -99,7 +99,7 @@ def test_nothing_that_a_device_says_raises(data: bytes) -> None:
 def told(payload: bytes, **fields: str) -> dict[str, Any]:
     """What a device makes of a push."""
     push = Push(token="aa", payload=payload, **{"id": "i", "topic": "t", **fields})
-    return dict(json.loads(notification(7, push)))
+    return dict(json.loads(notification("e", 7, push)))
 
 
 PAYLOADS: dict[bytes, object] = {
@@ -122,13 +122,13 @@ PAYLOADS: dict[bytes, object] = {
 
 @pytest.mark.parametrize(("payload", "data"), PAYLOADS.items())
 def test_a_payload_that_is_json_is_itself_and_else_a_string(payload: bytes, data: object) -> None:
-    message = {"type": "notification", "id": "i", "seq": 7, "topic": "t", "data": data}
+    message = {"type": "notification", "id": "i", "epoch": "e", "seq": 7, "topic": "t", "data": data}
     assert told(payload) == message
 
 
 def test_json_is_not_encoded_again() -> None:
     payload = b'{ "a" : 1.0, "a" : 1e2, "b": "\\u00e9" }'
-    assert payload in notification(1, Push("i", "aa", payload))
+    assert payload in notification("e", 1, Push("i", "aa", payload))
 
 
 def test_a_payload_that_is_not_text() -> None:

@@ -137,7 +137,7 @@ class WebSocketTransport:
         self._limits = limits
 
     def frame(self, seq: int, push: Push) -> bytes:
-        return websocket.text_frame(messages.pushed(seq, push))
+        return websocket.text_frame(messages.pushed(self._epoch, seq, push))
 
     def sync_result(self, since: int, until: int, *, recovered: bool) -> bytes:
         return websocket.text_frame(

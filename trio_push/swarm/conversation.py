@@ -55,7 +55,7 @@ class Conversation:
                 return self._answers(message)
             case ReadElsewhere():
                 self.received += 1
-                if self._position.received(message.seq):
+                if self._is_news(message, message.notification_id):
                     self._population.marked_read(self._index, message.notification_id)
             case SyncResult():
                 self._position.answered(message)
@@ -64,7 +64,7 @@ class Conversation:
 
     def _answers(self, notification: Notification) -> Sequence[bytes]:
         population, said = self._population, []
-        is_news = self._position.received(notification.seq)
+        is_news = self._is_news(notification, notification.id)
         if is_news and population.received(self._index, bytes(notification.data).decode()):
             population.mark_read(self._index, notification.id)
             said.append(messages.encode(MarkRead(notification.id)))
@@ -72,6 +72,9 @@ class Conversation:
             population.acknowledged()
             said.append(messages.encode(Ack(notification.id)))
         return said
+
+    def _is_news(self, message: Notification | ReadElsewhere, notification_id: str) -> bool:
+        return self._position.received(message.epoch, message.seq, notification_id)
 
     def end(self, code: int, reason: str = "") -> None:
         """The server ends the connection, and its code says whether to come back."""

@@ -45,6 +45,8 @@ class Notification(
     """A push."""
 
     id: str
+    #: of the store that the number is from
+    epoch: str
     #: orders the notifications of one device; counted across all of them, so there are gaps
     seq: int
     topic: str
@@ -61,6 +63,7 @@ class ReadElsewhere(Struct, frozen=True, tag="mark_read"):
 
     notification_id: str
     #: as in `notification`
+    epoch: str
     seq: int
 
 
@@ -101,7 +104,7 @@ class Sync(Struct, frozen=True, tag="sync"):
     """The device asks for what it missed since a sequence number, or since a notification id."""
 
     last_seen: Annotated[int, Meta(ge=0)] | str
-    #: of the store that the number is from; a device that has none yet does not know it
+    #: as it came with the number
     epoch: str | None = None
 
 
@@ -169,19 +172,21 @@ def _misfit(data: bytes, detail: str) -> Error:
     return Error(INVALID_MESSAGE.name, detail)
 
 
-def pushed(seq: int, push: Push) -> bytes:
+def pushed(epoch: str, seq: int, push: Push) -> bytes:
     """A push as the message that it is: a notification, or the news of what the user has read."""
     if push.event == MARK_READ:
-        return _encoder.encode(ReadElsewhere(orjson.loads(push.payload)["notification_id"], seq))
-    return notification(seq, push)
+        read = orjson.loads(push.payload)["notification_id"]
+        return _encoder.encode(ReadElsewhere(read, epoch, seq))
+    return notification(epoch, seq, push)
 
 
-def notification(seq: int, push: Push) -> bytes:
+def notification(epoch: str, seq: int, push: Push) -> bytes:
     """A push as JSON. The payload is looked at once, and not encoded again when it is JSON."""
     data, encoding = _data(push.payload)
     return _encoder.encode(
         Notification(
             id=push.id,
+            epoch=epoch,
             seq=seq,
             topic=push.topic,
             data=Raw(data),
