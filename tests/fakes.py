@@ -27,6 +27,8 @@ class FakeDevice(Connection):
         self.taken = b""
         self.room = room
         self.gone = False
+        #: of the history, when it was attached
+        self.mark = 0
         self.is_closed = False
         self._changed = trio.Event()
 

@@ -45,7 +45,10 @@ class AckLoop(WebSocketLoop):
     def _take(self, target: bytes, body: bytes) -> None:
         push_id = body.decode()
         self._awaited.update((token, push_id) for token in self._devices)
-        message = b'{"type":"notification","id":"%b","epoch":"00000000","seq":1,"topic":"","data":{}}' % body
+        message = (
+            b'{"type":"notification","id":"%b","epoch":"00000000","seq":1,"topic":"","data":{}}'
+            % body
+        )
         for device in self._devices.values():
             device.send(text_frame(message))
 

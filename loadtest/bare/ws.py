@@ -34,7 +34,10 @@ class WebSocketLoop(Loop):
         return _HEAD % base64.b64encode(hashlib.sha1(key + _GUID).digest())
 
     def frame(self, body: bytes) -> bytes:
-        return text_frame(b'{"type":"notification","id":"","epoch":"00000000","seq":1,"topic":"","data":%b}' % body)
+        return text_frame(
+            b'{"type":"notification","id":"","epoch":"00000000","seq":1,"topic":"","data":%b}'
+            % body
+        )
 
 
 if __name__ == "__main__":

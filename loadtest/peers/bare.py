@@ -28,7 +28,9 @@ async def _broadcast(wire: Address, text: str) -> None:
 
 
 async def _broadcast_message(wire: Address, text: str) -> None:
-    message = b'{"type":"notification","id":"%36d","epoch":"00000000","seq":1,"topic":"","data":"%b"}'
+    message = (
+        b'{"type":"notification","id":"%36d","epoch":"00000000","seq":1,"topic":"","data":"%b"}'
+    )
     await post(wire, "/broadcast", text_frame(message % (1, text.encode())), "text/plain")
 
 

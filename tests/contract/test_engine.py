@@ -14,6 +14,7 @@ from tests.redis import RedisCluster, redis_cluster, redis_server
 from trio_push.engine.client import open_link
 from trio_push.engine.contract import (
     ANY_DELAYED,
+    LEFT_S,
     Claim,
     Drop,
     HeldRow,
@@ -61,8 +62,10 @@ async def store(shared: Shared, *rows: HeldRow, void=(), force=False, per_token=
     return await shared.store("a", rows, void=void, per_token=per_token, force=force, now=T0)
 
 
-async def claim(shared: Shared, node: str, *tokens: str, void=(), renew=False) -> list[Claim]:
-    return await shared.claim(node, tokens, void=void, renew=renew, now=T0)
+async def claim(
+    shared: Shared, node: str, *tokens: str, void=(), renew=False, now=T0
+) -> list[Claim]:
+    return await shared.claim(node, tokens, void=void, renew=renew, now=now)
 
 
 async def sweep(shared: Shared, token: str = "aa", *, now: float, void=()) -> Swept:
@@ -154,7 +157,7 @@ async def test_settings_hold_as_long_as_a_node_lives(shared: Shared) -> None:
 
 async def test_the_newest_claim_wins(shared: Shared) -> None:
     assert await claim(shared, "a", "aa", "bb") == [Claim(), Claim()]
-    assert await claim(shared, "b", "aa") == [Claim("a")]
+    assert await claim(shared, "b", "aa") == [Claim("a", last="a")]
     assert await shared.owners(["bb", "aa", "cc"]) == ["a", "b", None]
 
 
@@ -162,7 +165,9 @@ async def test_who_renews_gives_way_to_the_living(shared: Shared) -> None:
     await claim(shared, "a", "aa")
     await store(shared, row(), force=True)
     assert await claim(shared, "b", "aa", renew=True) == [Claim("a", refused=True)]
-    assert await claim(shared, "b", "aa", renew=True, void={"a"}) == [Claim(rows=(row(),))]
+    assert await claim(shared, "b", "aa", renew=True, void={"a"}) == [
+        Claim(rows=(row(),), last="a")
+    ]
     assert await claim(shared, "b", "aa", renew=True) == [Claim(rows=(row(),))]
     assert await shared.owners(["aa"]) == ["b"]
 
@@ -170,8 +175,18 @@ async def test_who_renews_gives_way_to_the_living(shared: Shared) -> None:
 async def test_only_the_owner_lets_go(shared: Shared) -> None:
     await claim(shared, "a", "aa", "bb")
     await claim(shared, "b", "aa")
-    await shared.let_go("a", ["aa", "bb", "cc"])
+    await shared.let_go("a", ["aa", "bb", "cc"], now=T0)
     assert await shared.owners(["aa", "bb"]) == ["b", None]
+
+
+async def test_who_had_it_last_is_known(shared: Shared) -> None:
+    await claim(shared, "a", "aa")
+    await shared.let_go("a", ["aa"], now=T0)
+    assert await claim(shared, "a", "aa") == [Claim()]
+    await shared.let_go("a", ["aa"], now=T0)
+    assert await claim(shared, "b", "aa", "bb") == [Claim(last="a"), Claim()]
+    await shared.let_go("b", ["aa"], now=T0 + LEFT_S)
+    assert await claim(shared, "c", "aa", now=T0 + 2 * LEFT_S) == [Claim(last="b")]
 
 
 # -- rows
@@ -261,7 +276,7 @@ async def test_a_node_that_could_not_be_asked_learns_what_was_taken(shared: Shar
     rows = [row(str(n).encode(), f"a:{n}") for n in range(3)]
     await claim(shared, "a", "aa")
     await shared.write("a", [], rows, void=(), now=T0)
-    assert await claim(shared, "b", "aa", void={"a"}) == [Claim(rows=tuple(rows))]
+    assert await claim(shared, "b", "aa", void={"a"}) == [Claim(rows=tuple(rows), last="a")]
     drop = Drop("aa", rows[0].field, "a:0")
     for _ in range(2):
         written = await shared.write("a", [drop], [rows[1]], void=(), now=T0)
@@ -303,7 +318,7 @@ async def test_due_without_an_owner(shared: Shared) -> None:
     never = row(b"2", "a:2", State.DELAYED, not_before=T0 + 5, ttl_s=0)
     assert await store(shared, delayed, never) == [Stored(State.DELAYED)] * 2
     assert (await claim(shared, "b", "aa"))[0].rows == ()
-    await shared.let_go("b", ["aa"])
+    await shared.let_go("b", ["aa"], now=T0)
     assert await sweep(shared, now=T0 + 4) == Swept()
     assert await sweep(shared, now=T0 + 5) == Swept(discarded=1)
     assert await sweep(shared, now=T0 + 5) == Swept()

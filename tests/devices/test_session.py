@@ -11,6 +11,7 @@ import pytest
 import trio
 from trio_websocket import WebSocketConnection, open_websocket_url
 
+from tests.redis import redis_server
 from tests.serving import serving, settle
 from trio_push.push import Push, State
 from trio_push.server import Server
@@ -104,6 +105,34 @@ async def test_cursors(
             await say(websocket, type="sync", **asked)
             assert (await hear(websocket))["recovered"] is recovered
             assert await ids(websocket, len(missed)) == missed
+
+
+@pytest.mark.needs("redis-server")
+async def test_sync_at_another_node() -> None:
+    with redis_server() as redis:
+        async with (
+            serving(redis=redis.url_text, sound=False) as one,
+            serving(redis=redis.url_text, sound=False) as two,
+        ):
+            await settle(lambda: two.node.engine.members.others)
+            async with device(one) as websocket:
+                await push(one, stored(b"1"), stored(b"2"))
+                first = await hear(websocket)
+            assert first["epoch"] == one.node.router.epoch
+            for asked in (
+                {"last_seen": first["seq"], "epoch": first["epoch"]},
+                {"last_seen": first["seq"]},
+                {"last_seen": first["id"]},
+            ):
+                for server in two, one:
+                    async with device(server) as websocket:
+                        await say(websocket, type="sync", **asked)
+                        assert (await hear(websocket))["recovered"] is True
+                        assert await ids(websocket, 1) == ["2"]
+            for unknown in {"last_seen": first["seq"] - 1}, {"last_seen": 0}, {"last_seen": "?"}:
+                async with device(two) as websocket:
+                    await say(websocket, type="sync", **unknown)
+                    assert (await hear(websocket))["recovered"] is False
 
 
 async def test_a_cursor_in_the_query_comes_before_all_else() -> None:

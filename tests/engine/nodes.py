@@ -69,7 +69,7 @@ class OneNode:
     async def let_in(self, device: FakeDevice, cursor: Cursor | None = None) -> None:
         device.connected_at = self._clock.wall()
         async with self.engine.admitting(device.token, cursor) as missed:
-            self.router.attach(device, cursor, missed)
+            device.mark = self.router.attach(device, cursor, missed)
 
     def disconnect(self, device: FakeDevice) -> None:
         self.router.delivery.disconnect(device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -10,7 +11,8 @@ from trio.testing import MockClock
 
 from tests.engine.nodes import Nodes, OneNode, until
 from tests.fakes import T0, FakeDevice, push
-from trio_push.engine.engine import RESUME_TRIES
+from trio_push.engine.messages import Question, Recollect
+from trio_push.engine.recollection import LATE_TRIES
 from trio_push.errors import StoreFailed
 from trio_push.push import State
 from trio_push.wire.cursor import Cursor
@@ -156,19 +158,122 @@ async def test_resumes_at_the_other_node(nodes: Nodes, a, b) -> None:
     assert device.events == [b"3", b"4"]
 
 
+async def says(node: OneNode, device: FakeDevice, last_seen: Cursor | int | str) -> bool:
+    """A device that is connected already says what it has; whether it misses nothing then."""
+    told = len(device.fields(b"data", b"sync_result"))
+    if not node.engine.resume(device, last_seen, device.mark):
+        assert isinstance(last_seen, Cursor)
+        node.router.resume(device, last_seen, before=device.mark)
+    await until(lambda: len(device.fields(b"data", b"sync_result")) > told)
+    return b'"recovered":true' in device.fields(b"data", b"sync_result")[-1]
+
+
 async def test_says_later_where_it_has_been(nodes: Nodes, a, b) -> None:
     device = await a.connect()
     await a.submit(push(b"1"), push(b"2"))
     first = device.seqs[0]
     a.disconnect(device)
     device = await b.connect()
-    assert b.engine.resume(device, Cursor(a.name, first))
-    await until(lambda: device.events == [b"2"])
+    assert await says(b, device, Cursor(a.name, first))
+    assert device.events == [b"2"]
+    assert not await says(b, device, Cursor("gone", 1))
+
+
+@pytest.mark.parametrize(("by", "recovered"), [("id", True), ("number", True), ("nonsense", False)])
+async def test_says_later_what_it_has_but_not_from_where(
+    nodes: Nodes, a, b, by: str, recovered: bool
+) -> None:
+    c = await nodes.start()
+    await until(lambda: all(len(each.engine.members.living) == 3 for each in (a, b, c)))
+    device = await a.connect()
+    await a.submit(push(b"1"), push(b"2"))
+    last_seen = {"id": "1", "number": device.seqs[0], "nonsense": "?"}[by]
+    a.disconnect(device)
+    device = await c.connect()
+    await c.submit(push(b"3"))
+    c.disconnect(device)
+    device = await b.connect()
+    await b.submit(push(b"4"))
+    assert await says(b, device, last_seen) is recovered
+    await until(lambda: device.events == [b"4", *([b"2", b"3"] if recovered else [])])
+
+
+async def test_what_it_was_sent_on_connections_that_it_never_read(nodes: Nodes, a, b) -> None:
+    device = await a.connect()
+    await a.submit(push(b"1"), push(b"2"))
+    seen = Cursor(a.name, device.seqs[0])
+    a.disconnect(device)
+    for node, payload in (b, b"3"), (a, b"4"), (b, b"5"), (b, b"6"):
+        device = await node.connect(cursor=seen)
+        await node.submit(push(payload))
+        assert device.events[-1] == payload
+        node.disconnect(device)
+        await node.engine.tokens.settle()
+    for node in a, b:
+        device = await node.connect(cursor=seen)
+        assert device.events == [b"2", b"3", b"4", b"5", b"6"]
+        assert b'"recovered":true' in device.fields(b"data", b"sync_result")[0]
+        node.disconnect(device)
+
+
+async def test_nobody_is_asked_twice_for_what_is_known_by_now(
+    nodes: Nodes, a, b, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    c = await nodes.start()
+    await until(lambda: all(len(each.engine.members.living) == 3 for each in (a, b, c)))
+    device = await a.connect()
+    await a.submit(push(b"1"), push(b"2"))
+    seen = Cursor(a.name, device.seqs[0])
+    for node in b, a, b, c, b:
+        await node.connect(cursor=seen)
+    asked = []
+    for node in a, b, c:
+        recollect = node.engine.recollection.recollect
+        monkeypatch.setattr(
+            node.engine.recollection,
+            "recollect",
+            lambda *args, node=node, done=recollect: asked.append(node) or done(*args),
+        )
+    device = await c.connect(cursor=seen)
+    assert device.events == [b"2"]
+    assert asked == [a, b]
+
+
+async def test_what_it_was_sent_on_its_first_connection(nodes: Nodes, a, b) -> None:
+    start = Cursor(a.name, a.router.seq)
+    device = await b.connect()
+    await a.submit(push(b"1"))
+    await until(lambda: device.events)
+    b.disconnect(device)
+    await b.engine.tokens.settle()
+    device = await a.connect(cursor=start)
+    assert device.events == [b"1"]
     assert b'"recovered":true' in device.fields(b"data", b"sync_result")[0]
-    assert not b.engine.resume(device, Cursor("gone", 1))
 
 
-@pytest.mark.parametrize("unanswered", [RESUME_TRIES - 1, RESUME_TRIES])
+async def test_what_it_was_sent_by_a_node_that_is_gone_is_not_known(nodes: Nodes, a, b) -> None:
+    c = await nodes.start()
+    await until(lambda: all(len(each.engine.members.living) == 3 for each in (a, b, c)))
+    device = await a.connect()
+    await a.submit(push(b"1"), push(b"2"))
+    seen = Cursor(a.name, device.seqs[0])
+    a.disconnect(device)
+    device = await c.connect(cursor=seen)
+    await c.submit(push(b"3"))
+    await c.stop()
+    await until(lambda: len(b.engine.members.living) == 2)
+    device = await b.connect(cursor=seen)
+    assert device.events == [b"2"]
+    assert b'"recovered":false' in device.fields(b"data", b"sync_result")[0]
+    # what comes from now on is known again
+    await b.submit(push(b"4"))
+    seen = Cursor(b.name, device.seqs[-1])
+    b.disconnect(device)
+    device = await b.connect(cursor=seen)
+    assert b'"recovered":true' in device.fields(b"data", b"sync_result")[0]
+
+
+@pytest.mark.parametrize("unanswered", [LATE_TRIES - 1, LATE_TRIES])
 async def test_a_node_that_is_too_busy_to_say_is_asked_again(
     nodes: Nodes, a, b, monkeypatch: pytest.MonkeyPatch, unanswered: int
 ) -> None:
@@ -177,50 +282,36 @@ async def test_a_node_that_is_too_busy_to_say_is_asked_again(
     first = device.seqs[0]
     a.disconnect(device)
     device = await b.connect()
-    missed, asked = b.engine._handover.missed, []
+    ask, asked = b.engine.post.ask, []
 
-    async def late(cursor: Cursor, token: str) -> object:
-        asked.append(cursor)
-        return None if len(asked) <= unanswered else await missed(cursor, token)
+    async def late(node: str, question: Question) -> object:
+        asked.append(question)
+        return None if len(asked) <= unanswered else await ask(node, question)
 
-    monkeypatch.setattr(b.engine._handover, "missed", late)
-    assert b.engine.resume(device, Cursor(a.name, first))
-    await until(lambda: device.fields(b"data", b"sync_result"))
-    is_told = unanswered < RESUME_TRIES
-    assert (b'"recovered":true' in device.fields(b"data", b"sync_result")[0]) is is_told
+    monkeypatch.setattr(b.engine.post, "ask", late)
+    is_told = unanswered < LATE_TRIES
+    assert await says(b, device, Cursor(a.name, first)) is is_told
     assert device.events == ([b"2"] if is_told else [])
-    assert len(asked) == RESUME_TRIES
+    assert asked == [Recollect("aa", first)] * LATE_TRIES
 
 
-async def test_is_told_late_what_it_missed_at_the_other_node(nodes: Nodes, a, b) -> None:
-    """One that is attached before anybody else could be asked, as on a stream of HTTP/2."""
+async def test_attached_late(nodes: Nodes, a, b) -> None:
+    """As on a stream of HTTP/2, where others do not wait until everybody has been asked."""
     device = await a.connect()
     await a.submit(push(b"1"), push(b"2"), push(b"3", wants_ack=True))
-    first = device.seqs[0]
+    seen = Cursor(a.name, device.seqs[0])
     a.disconnect(device)
     await a.submit(push(b"4"))
-    device = FakeDevice("aa")
-    b.router.attach(device)
-    b.engine.admit_late(device, None, Cursor(a.name, first))
+    device, gone = FakeDevice("aa"), FakeDevice("aa")
+    gone.close()
+    for each in device, gone:
+        b.engine.admit_late(each, None, seen, partial(b.router.attach, each, seen))
     await until(lambda: len(device.events) == 3)
     await b.submit(push(b"5"))
     assert device.events == [b"2", b"3", b"4", b"5"]
     [sync] = device.fields(b"data", b"sync_result")
     assert b'"recovered":true' in sync
-
-
-async def test_is_told_late_that_the_other_node_does_not_say(
-    nodes: Nodes, a, b, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def missed(cursor: Cursor, token: str) -> None:
-        return None
-
-    monkeypatch.setattr(b.engine._handover, "missed", missed)
-    device = FakeDevice("aa")
-    b.router.attach(device)
-    b.engine.admit_late(device, None, Cursor(a.name, 1))
-    await until(lambda: device.fields(b"data", b"sync_result"))
-    assert b'"recovered":false' in device.fields(b"data", b"sync_result")[0]
+    assert gone.taken == b""
 
 
 async def test_resuming_acknowledges_what_the_other_node_sent(nodes: Nodes, a, b) -> None:
@@ -421,8 +512,8 @@ async def test_who_goes_again_while_others_are_let_go_of_has_not_left_yet(
     tokens, let_go = a.engine.tokens, a.engine.shared.let_go
     device, other = await a.connect("aa"), await a.connect("bb")
 
-    async def slow(node: str, some: list[str]) -> None:
-        await let_go(node, some)
+    async def slow(node: str, some: list[str], *, now: float) -> None:
+        await let_go(node, some, now=now)
         if some == ["bb"]:
             a.disconnect(device)
 

@@ -22,9 +22,7 @@ MESSAGES = (
 )
 
 
-@pytest.mark.parametrize(
-    ("parse", "stream"), [(parse_events, EVENTS), (parse_messages, MESSAGES)]
-)
+@pytest.mark.parametrize(("parse", "stream"), [(parse_events, EVENTS), (parse_messages, MESSAGES)])
 def test_a_stream_cut_anywhere(parse, stream):
     expected = [Resumed(False), Push(0, b"ab:7"), Push(1, b"ab:9")]
     for at in range(len(stream) + 1):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fakes import T0, push
-from trio_push.mailbox.history import History
+from trio_push.mailbox.history import CameFrom, History
 from trio_push.push import Numbered
 
 
@@ -65,3 +66,49 @@ def test_nothing_is_left_of_tokens_that_fell_out() -> None:
     history = filled(2, 3, ["aa", "aa", "aa", "bb", "cc", "dd"])
     assert set(history._by_token) == {"bb", "cc", "dd"}
     assert history._floors == {}
+
+
+# -- what others know
+
+
+def moved() -> History:
+    """Of a token that was at b before 3, at c before 6, and here for the rest."""
+    history = History(per_token=5, total=9)
+    for each in Numbered(1, push(b"1")), CameFrom(3, "b"), Numbered(4, push(b"4")):
+        history.add("aa", each)
+    history.add("aa", CameFrom(6, "c"))
+    return history
+
+
+def test_who_else_may_have_delivered_since() -> None:
+    history = moved()
+    since = {seq: history.origins("aa", seq) for seq in (0, 2, 3, 5, 6)}
+    assert since == {0: ["c", "b"], 2: ["c", "b"], 3: ["c"], 5: ["c"], 6: []}
+    assert history.origins("bb", 0) == []
+    assert [n.seq for n in history.since("aa", 0, T0).events] == [1, 4]
+    assert history.since("aa", 0, T0).complete
+
+
+def test_what_others_delivered_is_known_from_then_on() -> None:
+    history = moved()
+    history.know_after("aa", 2)
+    history.know_after("aa", 4)
+    history.know_after("bb", 1)
+    assert [history.origins("aa", seq) for seq in (1, 2, 5)] == [["c", "b"], [], []]
+
+
+def test_who_delivered_before_is_forgotten_as_what_is_delivered() -> None:
+    history = moved()
+    for seq in 7, 8, 9:
+        history.add("aa", Numbered(seq, push()))
+    assert history.origins("aa", 0) == ["c"]
+    assert not history.since("aa", 2, T0).complete
+    assert history.since("aa", 3, T0).complete
+
+
+@pytest.mark.parametrize(
+    ("last_seen", "seq"), [(1, 1), (4, 4), ("4", 4), ("1", 1), (3, None), ("3", None), (7, None)]
+)
+def test_finding_what_was_seen(last_seen: int | str, seq: int | None) -> None:
+    assert moved().find("aa", last_seen) == seq
+    assert moved().find("bb", last_seen) is None

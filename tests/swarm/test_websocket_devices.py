@@ -47,7 +47,11 @@ def accepting(request: bytes) -> bytes:
 
 
 def push(n: int) -> bytes:
-    text = b'{"type":"notification","id":"i%d","epoch":"e","seq":%d,"topic":"","data":%d}' % (n, n, n)
+    text = b'{"type":"notification","id":"i%d","epoch":"e","seq":%d,"topic":"","data":%d}' % (
+        n,
+        n,
+        n,
+    )
     return websocket.text_frame(text)
 
 

@@ -122,7 +122,14 @@ PAYLOADS: dict[bytes, object] = {
 
 @pytest.mark.parametrize(("payload", "data"), PAYLOADS.items())
 def test_a_payload_that_is_json_is_itself_and_else_a_string(payload: bytes, data: object) -> None:
-    message = {"type": "notification", "id": "i", "epoch": "e", "seq": 7, "topic": "t", "data": data}
+    message = {
+        "type": "notification",
+        "id": "i",
+        "epoch": "e",
+        "seq": 7,
+        "topic": "t",
+        "data": data,
+    }
     assert told(payload) == message
 
 

@@ -12,6 +12,7 @@ import ssl
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 
 import structlog
 import trio
@@ -315,22 +316,8 @@ class FrontDoor:
             self._node.clock.wall(),
             self._node.router.delivery,
         )
-        self._attach_at_once(connection, claims, cursor_of(request))
+        self._bring_in_late(connection, claims, cursor_of(request))
         return connection
-
-    def _attach_at_once(
-        self, connection: StreamConnection, claims: Claims, cursor: Cursor | None
-    ) -> None:
-        """Attach a device; what other nodes have for it comes when they have answered.
-
-        The other streams of its connection do not wait for that.
-        """
-        engine, late = self._node.engine, None
-        if engine is not None and cursor is not None and engine.comes_from_elsewhere(cursor):
-            cursor, late = None, cursor
-        self._attach(connection, claims, cursor)
-        if engine is not None:
-            engine.admit_late(connection, claims.user, late)
 
     async def _bring_in(
         self, connection: Connection, claims: Claims, cursor: Cursor | None, opening: bytes
@@ -345,16 +332,27 @@ class FrontDoor:
         async with engine.admitting(claims.token, cursor) as missed:
             return self._attach(connection, claims, cursor, missed, opening=opening)
 
+    def _bring_in_late(
+        self, connection: StreamConnection, claims: Claims, cursor: Cursor | None
+    ) -> None:
+        """The same as `_bring_in`, while the other streams of its connection go on."""
+        engine = self._node.engine
+        attach = partial(self._attach, connection, claims, cursor)
+        if engine is None:
+            attach()
+        else:
+            engine.admit_late(connection, claims.user, cursor, attach)
+
     def _attach(
         self,
         connection: Connection,
         claims: Claims,
         cursor: Cursor | None,
-        elsewhere: Missed | None = None,
+        missed: Missed | None = None,
         *,
         opening: bytes = b"",
     ) -> int:
-        mark = self._node.router.attach(connection, cursor, elsewhere, opening=opening)
+        mark = self._node.router.attach(connection, cursor, missed, opening=opening)
         self._heartbeat.add(connection)
         if claims.expires_at is not None:
             self._expiry.add(connection, claims.expires_at)

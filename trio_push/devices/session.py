@@ -46,12 +46,18 @@ class Session:
     def _resume(
         self, connection: WebSocketConnection, last_seen: int | str, epoch: str | None
     ) -> None:
-        if isinstance(last_seen, str):
-            seq = self._router.seq_of(connection.token, last_seen)
+        router, before = self._router, connection.mark
+        cursor = self._cursor(connection.token, last_seen, epoch)
+        if router.engine is None or not router.engine.resume(
+            connection, last_seen if cursor is None else cursor, before
+        ):
             # A notification that is not known any more is a cursor of another life.
-            cursor = Cursor("", 0) if seq is None else Cursor(self._router.epoch, seq)
-        else:
-            cursor = Cursor(epoch or self._router.epoch, last_seen)
-        engine = self._router.engine
-        if engine is None or not engine.resume(connection, cursor):
-            self._router.resume(connection, cursor, before=connection.mark)
+            router.resume(connection, cursor or Cursor("", 0), before=before)
+
+    def _cursor(self, token: str, last_seen: int | str, epoch: str | None) -> Cursor | None:
+        """The event that a device has last; None when this node does not know it."""
+        own = self._router.epoch
+        if isinstance(last_seen, int) and (epoch or self._router.engine is None):
+            return Cursor(epoch or own, last_seen)
+        seq = self._router.history.find(token, last_seen)
+        return None if seq is None else Cursor(own, seq)

@@ -22,6 +22,9 @@ from trio_push.push import Push, State
 NOTE_AGAIN_S = 5.0
 
 
+#: seconds for which, at least, it is known who let go of a token last
+LEFT_S = 600
+
 #: none of the nodes was asked in vain
 NO_ONE: Final[Mapping[str, str]] = MappingProxyType({})
 
@@ -93,6 +96,8 @@ class Claim(NamedTuple):
     refused: bool = False
     #: what is held for it, in order; delayed pushes stay where they are
     rows: Sequence[HeldRow] = ()
+    #: who had its device last, if another node did within LEFT_S and that long again
+    last: str | None = None
 
 
 class Stored(NamedTuple):
@@ -216,7 +221,7 @@ class Shared(Protocol):
         which rows were taken from it.
         """
 
-    async def let_go(self, node: str, tokens: Sequence[str]) -> None:
+    async def let_go(self, node: str, tokens: Sequence[str], *, now: float) -> None:
         """The node owns the tokens no more, where it still did."""
 
     async def owners(self, tokens: Sequence[str]) -> list[str | None]:

@@ -5,6 +5,7 @@ Without it a node is alone, and asks nobody. What each part of it does:
     members     who is there, and is what is shared in reach?
     tokens      which devices are this node's
     handover    a device comes from another node: what is held for it comes with it
+    recollection    what it was sent, wherever it was
     forwarder   pushes for devices that are not
     post        the inbox: pushes, news, questions
     chores      what is due or expired; the inboxes of the dead
@@ -42,17 +43,20 @@ from trio_push.engine.messages import (
     Counts,
     Due,
     Expect,
+    Find,
     Inquiry,
     Message,
     Moved,
     Question,
     Recall,
+    Recollect,
     Registration,
     Reply,
     Statement,
     Yield,
 )
 from trio_push.engine.post import Post
+from trio_push.engine.recollection import LATE_TRIES, Recollection, Told
 from trio_push.engine.tokens import Tokens
 from trio_push.errors import Refusal, StoreFailed
 from trio_push.mailbox.history import Missed
@@ -67,10 +71,6 @@ log = structlog.get_logger()
 
 #: time that a node has at its end to let go of what it has
 LEAVE_S: Final = 2 * SECONDS
-#: times that a node is asked what a device missed there, that is here and has time to wait: in a
-#: storm an answer may come too late
-RESUME_TRIES: Final = 4
-
 
 #: kind of inquiry → how this node answers it
 Answers: TypeAlias = Mapping[str, Callable[[bytes], Awaitable[bytes]]]
@@ -119,9 +119,9 @@ class Engine:
             shared, members, tokens, local, ledger, clock, per_token=per_token
         )
         self.post = Post(shared, members, local, ledger, clock)
-        self._handover = Handover(members, tokens, local, self.post, clock)
+        self.recollection = Recollection(members, local, router.history, self.post, clock)
+        self._handover = Handover(members, tokens, local, self.post, self.recollection, clock)
         self.admitting = self._handover.admitting
-        self.comes_from_elsewhere = self._handover.comes_from_elsewhere
         self.chores = Chores(shared, members, tokens, self.post, ledger, clock)
         live.join(shared, members, self.post)
         local.tokens, local.forwarder = tokens, self.forwarder
@@ -130,6 +130,7 @@ class Engine:
         journal.on_replaced = lambda n: ledger.take_over(State.COALESCED, n)
         journal.on_taken = ledger.repeat
         journal.on_moved = self._tell_owners
+        tokens.on_came_from = self.recollection.note
         tokens.on_claimed = self._tell_older
         tokens.on_contested = self._contest
         tokens.on_claimed_late = self._tell_others
@@ -194,16 +195,25 @@ class Engine:
 
     # -- devices
 
-    def admit_late(self, connection: Connection, user: str | None, cursor: Cursor | None) -> None:
-        """A device has been attached already: bring what other nodes have for it.
-
-        With the cursor of another node it is told then what it missed there.
-        """
-        if self._nursery is not None:
-            self._nursery.start_soon(self._admit_late, connection, user, cursor)
+    def admit_late(
+        self,
+        connection: Connection,
+        user: str | None,
+        cursor: Cursor | None,
+        attach: Callable[[Missed | None], object],
+    ) -> None:
+        """Attach a device with what other nodes have for it, if it is still there then."""
+        if self._nursery is None:
+            attach(None)
+        else:
+            self._nursery.start_soon(self._admit_late, connection, user, cursor, attach)
 
     async def _admit_late(
-        self, connection: Connection, user: str | None, cursor: Cursor | None = None
+        self,
+        connection: Connection,
+        user: str | None,
+        cursor: Cursor | None,
+        attach: Callable[[Missed | None], object],
     ) -> None:
         if user is not None:
             try:
@@ -211,10 +221,8 @@ class Engine:
             except StoreFailed as failed:
                 self.members.failed(failed)
         async with self.admitting(connection.token, cursor) as missed:
-            if self._directory.get(connection.token) is connection:
-                if cursor is not None:
-                    self._resume(connection, cursor, missed)
-                self.local.deliver(connection)
+            if not connection.closed:
+                attach(missed)
 
     def _contest(self, connection: Connection, other: str) -> None:
         """A device that connected while nobody could be told is at another node, too."""
@@ -232,32 +240,38 @@ class Engine:
         if self._directory.get(connection.token) is not connection:
             return
         if theirs is not None and theirs < _since_ms(connection):
-            await self._admit_late(connection, None)
+            async with self.admitting(connection.token, None):
+                if self._directory.get(connection.token) is connection:
+                    self.local.deliver(connection)
         else:
             self.local.displace(connection)
 
-    def resume(self, connection: Connection, cursor: Cursor) -> bool:
-        """A device that is here says that it has been at another node: False if that is gone.
+    def resume(self, connection: Connection, last_seen: Cursor | int | str, before: int) -> bool:
+        """A device that is here says what it has: False if no other node has a part in it.
 
-        It is told soon what it missed there.
+        Else it is told soon what it missed. `before` is the mark of the history when it came.
         """
-        if self._nursery is None or not self.comes_from_elsewhere(cursor):
+        if self._nursery is None:
             return False
-        self._nursery.start_soon(self._resume_from, connection, cursor)
+        if isinstance(last_seen, Cursor) and not self.recollection.needs_others(
+            connection.token, last_seen
+        ):
+            return False
+        self._nursery.start_soon(self._resume, connection, last_seen, before)
         return True
 
-    async def _resume_from(self, connection: Connection, cursor: Cursor) -> None:
-        missed = None
-        for _ in range(RESUME_TRIES):
-            missed = await self._handover.missed(cursor, connection.token)
-            if missed is not None or connection.closed or not self.comes_from_elsewhere(cursor):
-                break
+    async def _resume(
+        self, connection: Connection, last_seen: Cursor | int | str, before: int
+    ) -> None:
+        token, recollection = connection.token, self.recollection
+        found = last_seen
+        if not isinstance(found, Cursor):
+            found = await recollection.find(token, found) or Cursor("", 0)
+        told: Told = {}
+        await recollection.ask(token, found, told, tries=LATE_TRIES)
         if not connection.closed:
-            self._resume(connection, cursor, missed)
-
-    def _resume(self, connection: Connection, cursor: Cursor, missed: Missed | None) -> None:
-        elsewhere = missed or Missed([], complete=False)
-        self._router.resume(connection, cursor, elsewhere=elsewhere)
+            missed = recollection.join(token, found, told, before=before)
+            self._router.resume(connection, found, before=before, missed=missed)
 
     def acknowledge(self, token: str, push_id: str) -> None:
         """A device says here that it has a push that another node may have sent it."""
@@ -354,12 +368,16 @@ class Engine:
             case ConnectedAt(token):
                 connection = self._directory.get(token)
                 return Counts({0: _since_ms(connection) if connection else 0})
+            case Recollect(token, seq):
+                return self.recollection.recollect(token, seq)
+            case Find():
+                return self.recollection.look_up(question)
             case Recall(push_id):
                 return Counts({0: self._router.recall(push_id)})
             case Ack(token, push_id):
                 return Counts({0: int(self._router.acks.acknowledge(token, push_id))})
             case Broadcast(push):
-                counts = await self._router.broadcast(push)
+                counts = await self.local.broadcast(push)
                 return Counts({int(state): n for state, n in counts.items()})
             case Changed():
                 try:

@@ -152,7 +152,7 @@ class Everywhere:
         async with trio.open_nursery() as nursery:
             for node in self._engine.members.others:
                 nursery.start_soon(at, node)
-            counts.update(await self._router.broadcast(push))
+            counts.update(await self._engine.local.broadcast(push))
         return counts
 
     # -- tokens and users

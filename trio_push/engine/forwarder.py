@@ -201,7 +201,6 @@ class Forwarder:
                 self._note(item, each, each.state)
 
     def _row(self, push: Push, now: float) -> HeldRow:
-        self._local.advance(now)
         uid = f"{self._members.name}:{self._local.next_number()}"
         state = State.DELAYED if push.not_before > now else State.STORED
         return HeldRow(uid, push, state, NOT_YET)

@@ -11,12 +11,15 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import msgspec
+
 from trio_push.clock import Clock
 from trio_push.engine.contract import Claim
 from trio_push.engine.local import Local
 from trio_push.engine.members import Members
 from trio_push.engine.messages import ANSWER_S, SentSince, Yield
 from trio_push.engine.post import Post
+from trio_push.engine.recollection import Recollection, Told
 from trio_push.engine.tokens import Admission, Tokens
 from trio_push.errors import StoreFailed
 from trio_push.mailbox.history import Missed
@@ -27,12 +30,19 @@ class Handover:
     """Both ends of it, for one node."""
 
     def __init__(
-        self, members: Members, tokens: Tokens, local: Local, post: Post, clock: Clock
+        self,
+        members: Members,
+        tokens: Tokens,
+        local: Local,
+        post: Post,
+        recollection: Recollection,
+        clock: Clock,
     ) -> None:
         self._members = members
         self._tokens = tokens
         self._local = local
         self._post = post
+        self._recollection = recollection
         self._clock = clock
 
     # -- a device comes
@@ -41,47 +51,52 @@ class Handover:
     async def admitting(self, token: str, cursor: Cursor | None) -> AsyncIterator[Missed | None]:
         """Around the attaching of a device: brings what other nodes have for it.
 
-        Yields what it missed of another node's events, if it says that it comes from there.
+        Yields what it missed since the last event that it has, if others have a part in it.
         """
+        recollection = self._recollection
         with self._tokens.admitting(token) as admission:
-            missed, silent = None, None
-            if cursor is not None and self.comes_from_elsewhere(cursor):
+            told: Told = {}
+            silent = None
+            if cursor is not None and recollection.comes_from_elsewhere(cursor):
                 # First, so that what was sent there is out of the rows when they are claimed.
-                missed = await self.missed(cursor, token)
-                silent = cursor.epoch if missed is None else None
+                said = told[cursor.epoch] = await self._ask_to_yield(
+                    cursor.epoch, token, cursor.seq
+                )
+                silent = cursor.epoch if said is None else None
+            missed = None
             async with admission.turn:
-                claim = await self._claim(token, silent, admission)
+                claim, yielded = await self._claim(token, silent, admission)
+                if cursor is not None and (told or recollection.needs_others(token, cursor)):
+                    await recollection.ask(token, cursor, told)
+                while claim is not None and not claim.refused and yielded != admission.yielded:
+                    # Another has asked for the token meanwhile: with these rows, perhaps.
+                    yielded = admission.yielded
+                    claim = await self._tokens.claim(token, renew=True)
+            if cursor is not None and told:
+                # What it was sent already comes before what is held for it.
+                missed = recollection.join(token, cursor, told)
             if claim is not None and claim.refused:
                 # It is let in, and sees soon that it has lost.
                 self._tokens.renew((token,))
             elif claim is not None:
                 self._local.adopt(token, claim.rows, cursor)
+            self._local.advance()
             yield missed
 
-    def comes_from_elsewhere(self, cursor: Cursor) -> bool:
-        """Whether the last event that a device has is one of another node."""
-        return cursor.epoch in self._members.others
+    async def _claim(
+        self, token: str, silent: str | None, admission: Admission
+    ) -> tuple[Claim | None, int]:
+        """Have a token with all that is held for it; None when what is shared is away.
 
-    async def missed(self, cursor: Cursor, token: str) -> Missed | None:
-        """What the cursor's node has sent a device since; None when that does not answer."""
-        reply = await self._ask_to_yield(cursor.epoch, token, cursor.seq)
-        if reply is None:
-            return None
-        return Missed(self._local.remember(token, reply.pushes), reply.complete)
-
-    async def _claim(self, token: str, silent: str | None, admission: Admission) -> Claim | None:
-        """Have a token with all that is held for it; None when what is shared is away."""
+        Returns also how often others had asked for the token before that.
+        """
         yielded = admission.yielded
         claim = await self._tokens.claim(token, silent)
         if claim is not None and claim.older in self._members.living and claim.older != silent:
             silent = await self._wait_for_older(claim.older, token, admission)
             yielded = admission.yielded
             claim = await self._tokens.claim(token, silent, renew=True)
-        while claim is not None and not claim.refused and yielded != admission.yielded:
-            # Another has asked for the token meanwhile: with these rows, perhaps.
-            yielded = admission.yielded
-            claim = await self._tokens.claim(token, renew=True)
-        return claim
+        return claim, yielded
 
     async def _wait_for_older(self, older: str, token: str, admission: Admission) -> str | None:
         """Until who had the token has yielded, and who it waited for; who has not, if any."""
@@ -109,11 +124,12 @@ class Handover:
         token, asked_at, seq = question.token, question.asked_at, question.seq
         if self._clock.wall() > asked_at + ANSWER_S:
             return None
-        missed = self._local.give_up(token, seq)
+        self._local.give_up(token)
+        sent = SentSince([], True) if seq is None else self._recollection.recollect(token, seq)
         waits_for = self._tokens.give_way(token)
         try:
             await self._tokens.settle_one(token)
         except StoreFailed as failed:
             self._members.failed(failed)
             return None
-        return SentSince([each.push for each in missed.events], missed.complete, waits_for)
+        return msgspec.structs.replace(sent, waits_for=waits_for)

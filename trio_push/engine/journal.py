@@ -36,6 +36,8 @@ class SharedJournal:
     """A journal among what is shared. Numbers follow the clock, so that rows have an order."""
 
     durable = True
+    #: the epoch is that of the process
+    floor = 0
 
     def __init__(self, shared: Shared, members: Members, clock: Clock) -> None:
         self._shared = shared

@@ -7,6 +7,7 @@ then it lies among the shared rows only, until somebody owns the token again.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -15,9 +16,8 @@ from trio_push.devices.connection import Connection
 from trio_push.engine.contract import HeldRow
 from trio_push.engine.forwarder import Item, Parcel
 from trio_push.engine.journal import SharedJournal
-from trio_push.mailbox.history import Missed
 from trio_push.mailbox.offline import Offline
-from trio_push.push import Numbered, Push, State
+from trio_push.push import Push, State
 from trio_push.router.committer import Committer
 from trio_push.router.directory import Directory
 from trio_push.watch.ledger import Ledger
@@ -65,12 +65,13 @@ class Local:
         self._clock = clock
 
     def next_number(self) -> int:
+        self.advance()
         self._router.seq += 1
         return self._router.seq
 
-    def advance(self, now: float) -> None:
-        """Numbers of all nodes keep the order of time."""
-        self._router.seq = max(self._router.seq, int(now * 1_000_000))
+    def advance(self) -> None:
+        """Numbers of all nodes keep the order of time: to be called before any is given."""
+        self._router.seq = max(self._router.seq, int(self._clock.wall() * 1_000_000))
 
     # -- pushes
 
@@ -98,8 +99,8 @@ class Local:
                 self._committer.settle(Arrival(pushes, settle), outcomes, promised)
 
         parcel = Parcel(pushes, enter, finish)
+        self.advance()
         now = self._clock.wall()
-        self.advance(now)
         elsewhere = []
         for place, push in enumerate(pushes):
             item = Item(parcel, place)
@@ -129,6 +130,11 @@ class Local:
         item.put(state)
         then(state)
         self.check_out(push.token)
+
+    async def broadcast(self, push: Push) -> Counter[State]:
+        """See `Router.broadcast`."""
+        self.advance()
+        return await self._router.broadcast(push)
 
     # -- devices
 
@@ -187,23 +193,11 @@ class Local:
         """The device has connected to another node."""
         self._router.delivery.disconnect(connection, REPLACED)
 
-    # -- resuming
-
-    def give_up(self, token: str, seq: int | None) -> Missed:
-        """A device has gone to another node; what it was sent here after this number."""
+    def give_up(self, token: str) -> None:
+        """A device has gone to another node."""
         connection = self._directory.get(token)
         if connection is not None:
             self.displace(connection)
-        if seq is None:
-            return Missed([], complete=True)
-        return self._router.history.since(token, seq, self._clock.wall())
-
-    def remember(self, token: str, pushes: Sequence[Push]) -> list[Numbered]:
-        """Number what another node has sent a device that resumes here."""
-        events = [Numbered(self.next_number(), push) for push in pushes]
-        for numbered in events:
-            self._router.history.add(token, numbered)
-        return events
 
 
 def _has(cursor: Cursor, row: HeldRow) -> bool:

@@ -55,6 +55,7 @@ class MemoryShared:
         self._settings: dict[str, Setting] = {}
         self._changed = 0
         self._owners: dict[str, str] = {}
+        self._left: dict[str, str] = {}
         self._rows: defaultdict[str, dict[str, HeldRow]] = defaultdict(dict)
         #: when a row is to be looked at
         self._at: dict[tuple[str, str], float] = {}
@@ -177,14 +178,16 @@ class MemoryShared:
                 self._taken[silent].add(row.uid)
             self._taken[node].discard(row.uid)
             self._at[token, row.field] = row.push.expires_at if row.push.storable else now + 60
+        last = self._owners.get(token, self._left.get(token))
         self._owners[token] = node
-        return Claim(older, rows=tuple(sorted(rows, key=lambda row: row.order)))
+        rows.sort(key=lambda row: row.order)
+        return Claim(older, rows=tuple(rows), last=None if last == node else last)
 
-    async def let_go(self, node: str, tokens: Sequence[str]) -> None:
+    async def let_go(self, node: str, tokens: Sequence[str], *, now: float) -> None:
         await self._reach()
         for token in tokens:
             if self._owners.get(token) == node:
-                del self._owners[token]
+                self._left[token] = self._owners.pop(token)
 
     async def owners(self, tokens: Sequence[str]) -> list[str | None]:
         await self._reach()

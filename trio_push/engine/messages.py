@@ -80,6 +80,20 @@ class Yield(msgspec.Struct, tag="yield", frozen=True):
     seq: int | None = None
 
 
+class Recollect(msgspec.Struct, tag="recollect", frozen=True):
+    """What was a device sent at your side after this number? Answered by SentSince."""
+
+    token: str
+    seq: int
+
+
+class Find(msgspec.Struct, tag="find", frozen=True):
+    """Which number has the push with this id, or is this the number of one? Answered by Found."""
+
+    token: str
+    last_seen: int | str
+
+
 class ConnectedAt(msgspec.Struct, tag="connected_at", frozen=True):
     """Since when have you a device? Answered by epoch milliseconds, 0 when you have it not."""
 
@@ -122,7 +136,9 @@ class Inquiry(msgspec.Struct, tag="inquiry", frozen=True):
     body: bytes = b""
 
 
-Question: TypeAlias = Yield | ConnectedAt | Recall | Ack | Broadcast | Changed | Inquiry
+Question: TypeAlias = (
+    Yield | Recollect | Find | ConnectedAt | Recall | Ack | Broadcast | Changed | Inquiry
+)
 
 
 class Ask(msgspec.Struct, tag="ask", frozen=True):
@@ -138,6 +154,17 @@ class SentSince(msgspec.Struct, tag="sent_since", frozen=True):
     complete: bool
     #: the node that was to yield the token to the sender, and has not answered yet
     waits_for: str = ""
+    #: of the pushes, by the clock of the node
+    numbers: list[int] = []
+    #: nodes that may have sent the device more of it
+    origins: list[str] = []
+
+
+class Found(msgspec.Struct, tag="found", frozen=True):
+    """The number, if it is known, and nodes that had the device before."""
+
+    seq: int | None
+    origins: list[str]
 
 
 class Counts(msgspec.Struct, tag="counts", frozen=True):
@@ -150,7 +177,7 @@ class Statement(msgspec.Struct, tag="statement", frozen=True):
     body: bytes
 
 
-Reply: TypeAlias = SentSince | Counts | Statement
+Reply: TypeAlias = SentSince | Found | Counts | Statement
 
 
 class Answer(msgspec.Struct, tag="answer", frozen=True):

@@ -15,6 +15,7 @@ from coredis.tokens import PureToken
 from trio_push.engine import node_scripts, scripts
 from trio_push.engine.client import REDIS_ERRORS, Link
 from trio_push.engine.contract import (
+    LEFT_S,
     NO_ONE,
     NOTE_AGAIN_S,
     Beat,
@@ -165,7 +166,7 @@ class RedisShared:
         now: float,
         silent: Mapping[str, str] = NO_ONE,
     ) -> list[Claim]:
-        head = (*head_args(node, now, void), int(renew))
+        head = (*head_args(node, now, void), LEFT_S, int(renew))
         found = await self._redis.each(
             scripts.CLAIM, tokens, str, lambda token: (token, silent.get(token, "")), head
         )
@@ -174,14 +175,14 @@ class RedisShared:
                 older.decode() or None,
                 bool(refused),
                 tuple(sorted((row_of(token, data) for data in rows), key=by_order)),
+                last.decode() or None,
             )
-            for token, (older, refused, rows) in zip(tokens, found, strict=True)
+            for token, (older, refused, rows, last) in zip(tokens, found, strict=True)
         ]
 
-    async def let_go(self, node: str, tokens: Sequence[str]) -> None:
-        await self._redis.each(
-            scripts.LET_GO, tokens, str, lambda token: (token,), head_args(node, 0, ())
-        )
+    async def let_go(self, node: str, tokens: Sequence[str], *, now: float) -> None:
+        head = (*head_args(node, now, ()), LEFT_S)
+        await self._redis.each(scripts.LET_GO, tokens, str, lambda token: (token,), head)
 
     async def owners(self, tokens: Sequence[str]) -> list[str | None]:
         by_partition: defaultdict[int, list[str]] = defaultdict(list)

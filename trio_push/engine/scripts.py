@@ -3,6 +3,7 @@
 KEYS[1] is the base of a partition. Its keys are made from it by the prelude:
 
     :own          hash  token → node that its device is connected to
+    :left:PERIOD  hash  token → node that its device was connected to last, and left in it
     :rows:TOKEN   hash  place → row; of pushes in one slot the newest is in place
     :time         zset  "token place" by the time when the row is to be looked at
     :ids          zset  "id NUL token place", to find rows by the id of the push
@@ -88,21 +89,37 @@ local function living_owner(token)
 end
 """
 
+_LEFT: Final = """
+local left_s = tonumber(arg())
+local period = math.floor(now / left_s)
+local function left(n) return base .. ':left:' .. string.format('%d', n) end
+"""
+
 
 def _script(body: str) -> Script:
     return Script.of(_PRELUDE + body)
 
 
-#: (renew, and for each token: token, node that was asked for it in vain or '') → for each
-#: {older, refused, {row, row, …}}
-CLAIM: Final = _script("""
+#: (length of a period, renew, and for each token: token, node that was asked for it in vain or '')
+#: → for each {older, refused, {row, row, …}, who had it last}
+CLAIM: Final = _script(
+    _LEFT
+    + """
 local renew = arg() == '1'
 local found = {}
+
+local function last_of(token)
+    local last = redis.call('HGET', own, token)
+        or redis.call('HGET', left(period), token)
+        or redis.call('HGET', left(period - 1), token)
+    return last and last ~= me and last or ''
+end
+
 while next_arg < #ARGV do
     local token, silent = arg(), arg()
     local older = other_owner(token)
     if older and renew then
-        found[#found + 1] = {older, 1, {}}
+        found[#found + 1] = {older, 1, {}, ''}
     else
         local rows, all = {}, redis.call('HGETALL', rows_of(token))
         for i = 1, #all, 2 do
@@ -116,21 +133,30 @@ while next_arg < #ARGV do
                 redis.call('ZADD', time, at, token .. ' ' .. all[i])
             end
         end
+        local last = last_of(token)
         redis.call('HSET', own, token, me)
-        found[#found + 1] = {older or '', 0, rows}
+        found[#found + 1] = {older or '', 0, rows, last}
     end
 end
 return found
-""")
+"""
+)
 
-#: (tokens…)
-LET_GO: Final = _script("""
+#: (length of a period, tokens…)
+LET_GO: Final = _script(
+    _LEFT
+    + """
 while next_arg < #ARGV do
     local token = arg()
-    if redis.call('HGET', own, token) == me then redis.call('HDEL', own, token) end
+    if redis.call('HGET', own, token) == me then
+        redis.call('HDEL', own, token)
+        redis.call('HSET', left(period), token, me)
+    end
 end
+redis.call('EXPIRE', left(period), 2 * left_s)
 return 0
-""")
+"""
+)
 
 #: (per_token, force, and for each row: token, place, row, time) → for each the owner, or what
 #: became of it: "1" held, "2" held in place of an older one, "3" full, "4" not to be stored

@@ -100,6 +100,8 @@ class Tokens:
         self._begun = self._done = 0
         #: told of tokens that came from other nodes, by the node
         self.on_claimed: Callable[[str, str], None] = lambda token, older: None
+        #: told of tokens whose devices were at another node before, and at which
+        self.on_came_from: Callable[[str, str], None] = lambda token, node: None
         #: told of devices that could not be claimed in time, and of the node that has them, too
         self.on_contested: Callable[[Connection, str], None] = lambda connection, other: None
         #: told of tokens that another may have lost to this node, once they are nobody's
@@ -261,7 +263,7 @@ class Tokens:
     async def _let_go(self, leaving: Mapping[str, int]) -> None:
         free = [token for token in leaving if self._is_free(token)]
         if free:
-            await self._shared.let_go(self._members.name, free)
+            await self._shared.let_go(self._members.name, free, now=self._clock.wall())
         if strays := self._strays.intersection(free):
             self._strays -= strays
             self.on_strays(list(strays))
@@ -293,6 +295,8 @@ class Tokens:
         claims = await self._ask([wish.token for wish in wishes], silent, renew=renew)
         for wish, claim in zip(wishes, claims, strict=True):
             wish.claim = claim
+            if claim.last is not None:
+                self.on_came_from(wish.token, claim.last)
             if claim.older is not None and not renew:
                 self.on_claimed(wish.token, claim.older)
 
@@ -318,6 +322,8 @@ class Tokens:
                 self.on_contested(connection, claim.older)
                 continue
             self._unclaimed.discard(token)
+            if claim.last is not None:
+                self.on_came_from(token, claim.last)
             if claim.refused:
                 self._local.displace(connection)
             elif self._local.adopt(token, claim.rows):
@@ -337,7 +343,8 @@ class Tokens:
         claims = await self._shared.claim(
             self._members.name, tokens, void=void, renew=renew, now=now, silent=silent
         )
-        await self._members.judge(c.older for c in claims if c.older is not None)
+        others = {c.older for c in claims} | {c.last for c in claims}
+        await self._members.judge(name for name in others if name is not None)
         if renew and any(c.refused and c.older in self._members.void for c in claims):
             return await self._ask(tokens, renew=True)
         return claims

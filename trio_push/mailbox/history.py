@@ -8,6 +8,7 @@ Pure; delivery adds, the router asks.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from typing import NamedTuple
 
@@ -21,6 +22,15 @@ class Missed(NamedTuple):
     complete: bool
 
 
+class CameFrom(NamedTuple):
+    """Another node may have delivered to the token before this number; what, that one knows."""
+
+    seq: int
+    node: str
+    #: what it delivered after this number is known here by now
+    known_after: float = math.inf
+
+
 class History:
     """Delivered pushes by token, in the order in which they were delivered."""
 
@@ -32,7 +42,7 @@ class History:
         #: deliveries so far: a mark that tells what was delivered before a connection came
         self.mark = 0
         #: token → (mark, push) of each delivery
-        self._by_token: dict[str, list[tuple[int, Numbered]]] = {}
+        self._by_token: dict[str, list[tuple[int, Numbered | CameFrom]]] = {}
         #: the floor of tokens whose own bound was reached; goes with the token's last entry
         self._floors: dict[str, int] = {}
         #: (mark, token) of each delivery; may name what is gone from `_by_token` already
@@ -41,8 +51,8 @@ class History:
     def __len__(self) -> int:
         return len(self._order)
 
-    def add(self, token: str, numbered: Numbered) -> None:
-        """Remember a delivery; the numbers of a token only grow."""
+    def add(self, token: str, numbered: Numbered | CameFrom) -> None:
+        """Remember a delivery, or that there were others elsewhere; numbers only grow."""
         self.mark += 1
         shelf = self._by_token.get(token)
         if shelf is None:
@@ -63,16 +73,35 @@ class History:
         events = [
             numbered
             for mark, numbered in self._by_token.get(token, ())
-            if numbered.seq > seq
+            if isinstance(numbered, Numbered)
+            and numbered.seq > seq
             and (before is None or mark <= before)
             and not numbered.push.expired(now)
         ]
         return Missed(events, seq >= max(self._floor, self._floors.get(token, 0)))
 
-    def seq_of(self, token: str, push_id: str) -> int | None:
-        """The number of the latest delivery of a push to this token."""
+    def origins(self, token: str, seq: int) -> list[str]:
+        """Nodes that may have delivered to a token after the number `seq`, before it came here."""
         shelf = reversed(self._by_token.get(token, ()))
-        return next((n.seq for _, n in shelf if n.push.id == push_id), None)
+        return [
+            each.node
+            for _, each in shelf
+            if isinstance(each, CameFrom) and seq < min(each.seq, each.known_after)
+        ]
+
+    def know_after(self, token: str, seq: int) -> None:
+        """All that others delivered to a token after the number `seq` is here."""
+        shelf = self._by_token.get(token, [])
+        for i, (mark, each) in enumerate(shelf):
+            if isinstance(each, CameFrom) and each.known_after > seq:
+                shelf[i] = mark, each._replace(known_after=seq)
+
+    def find(self, token: str, last_seen: int | str) -> int | None:
+        """The number of the latest delivery to this token that had it, or the push of that id."""
+        for _, each in reversed(self._by_token.get(token, ())):
+            if isinstance(each, Numbered) and last_seen in (each.seq, each.push.id):
+                return each.seq
+        return None
 
     def forget(self, token: str) -> None:
         """The token is unregistered."""

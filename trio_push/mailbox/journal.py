@@ -41,9 +41,13 @@ class Journal(Protocol):
     @property
     def epoch(self) -> str: ...
 
-    #: numbers up to this one may have been used by earlier runs
+    #: the number to count on from
     @property
     def seq(self) -> int: ...
+
+    #: numbers of this epoch up to this one may have been used by earlier runs
+    @property
+    def floor(self) -> int: ...
 
     #: counts what was recorded: who finds it unchanged has nothing to wait for
     @property
@@ -97,7 +101,7 @@ class NoJournal:
     """Memory only: nothing is kept, and nothing has to be waited for."""
 
     durable = False
-    seq = 0
+    seq = floor = 0
     recorded = 0
     failure = None
 

@@ -58,7 +58,7 @@ class SqliteJournal:
     def __init__(self, path: str, *, write: Write = trio.to_thread.run_sync) -> None:
         self._file = SqliteFile(path)
         self.epoch = self._file.epoch
-        self.seq = self._file.seq
+        self.seq = self.floor = self._file.seq
         self._set_aside = self.seq + NUMBERS
         self._write = write
         self._commits = GroupCommit(_Changes, self._write_changes)

@@ -75,7 +75,9 @@ class Router:
         #: the last number that was given
         self.seq = journal.seq
         self.history = History(
-            per_token=settings.history_per_token, total=settings.history_total, floor=self.seq
+            per_token=settings.history_per_token,
+            total=settings.history_total,
+            floor=journal.floor,
         )
         self._faults = faults
         self.faulty = FaultyRoutes(faults, self, clock, ledger, directory)
@@ -265,14 +267,14 @@ class Router:
         self,
         connection: Connection,
         cursor: Cursor | None = None,
-        elsewhere: Missed | None = None,
+        missed: Missed | None = None,
         *,
         opening: bytes = b"",
     ) -> int:
         """A device has come: it replaces an older connection and gets what waits for it.
 
         `cursor` is the last event it has: then it is told whether what it missed since is all
-        here, and gets that first; `elsewhere` is what it missed of another node's events.
+        here, and gets that first; `missed` is that, where others had a part in it.
         `opening` goes before everything. Returns the mark of the history at which it came.
         """
         older = self._directory.attach(connection)
@@ -280,14 +282,14 @@ class Router:
             self.delivery.disconnect(older, REPLACED)
         self.seq += 1
         mark = self.history.mark
-        told, missed = b"", Missed([], complete=True)
+        told, replay = b"", list[Numbered]()
         if cursor is not None:
-            told, missed = self._greet(connection, cursor, mark, elsewhere)
+            told, replay = self._greet(connection, cursor, mark, missed)
         for held in self._store.of(connection.token, State.AWAITING_ACK):
             if self.offline.take(held, State.STORED):
                 self.offline.hold(Held(held.seq, held.push))
         # None of this waits: what is pushed from now on comes after it, and nothing twice.
-        self.delivery.catch_up(connection, self.seq, opening + told, missed.events)
+        self.delivery.catch_up(connection, self.seq, opening + told, replay)
         return mark
 
     def resume(
@@ -295,34 +297,32 @@ class Router:
         connection: Connection,
         cursor: Cursor,
         *,
-        before: int | None = None,
-        elsewhere: Missed | None = None,
+        before: int,
+        missed: Missed | None = None,
     ) -> None:
         """A device that is connected says what it has: it gets what it missed before it came.
 
-        What it was sent since that mark, it has been sent on this connection; `elsewhere` is what
-        it missed of another node's events, of which no mark of ours says anything.
+        What it was sent since that mark, it has been sent on this connection; `missed` is as in
+        `attach`.
         """
         self.seq += 1
-        told, missed = self._greet(connection, cursor, before, elsewhere)
-        self.delivery.replay(connection, self.seq, told, missed.events)
-
-    def seq_of(self, token: str, push_id: str) -> int | None:
-        """The number with which a push was delivered to a device, if that is still known."""
-        return self.history.seq_of(token, push_id)
+        told, replay = self._greet(connection, cursor, before, missed)
+        self.delivery.replay(connection, self.seq, told, replay)
 
     def _greet(
-        self, connection: Connection, cursor: Cursor, before: int | None, elsewhere: Missed | None
-    ) -> tuple[bytes, Missed]:
-        missed = elsewhere or self._missed(connection.token, cursor, before)
+        self, connection: Connection, cursor: Cursor, before: int, missed: Missed | None
+    ) -> tuple[bytes, list[Numbered]]:
+        if cursor.epoch == self.epoch and cursor.seq <= self.seq:
+            self.acks.acknowledge_until(connection.token, cursor.seq)
+        if missed is None:
+            missed = self._missed(connection.token, cursor, before)
         sync_result = connection.transport.sync_result
-        return sync_result(cursor.seq, self.seq, recovered=missed.complete), missed
+        return sync_result(cursor.seq, self.seq, recovered=missed.complete), missed.events
 
-    def _missed(self, token: str, cursor: Cursor, before: int | None) -> Missed:
-        """What a device has been sent since `cursor`, up to which it has everything."""
+    def _missed(self, token: str, cursor: Cursor, before: int) -> Missed:
+        """What a device has been sent here since `cursor`, up to which it has everything."""
         if cursor.epoch != self.epoch or cursor.seq > self.seq:
             return Missed([], complete=False)
-        self.acks.acknowledge_until(token, cursor.seq)
         return self.history.since(token, cursor.seq, self._clock.wall(), before=before)
 
     # -- users

@@ -1,0 +1,142 @@
+"""What a device was sent, wherever it was since the last event that it has.
+
+A node remembers what it sent a device, and which node had that before: so whoever a device comes
+to can ask them one after the other, back to the one that its last event is from. Asked by the
+handover for a device that comes, and by the engine for one that says later what it has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from operator import itemgetter
+from typing import Final, TypeAlias
+
+from trio_push.clock import Clock
+from trio_push.engine.local import Local
+from trio_push.engine.members import Members
+from trio_push.engine.messages import Find, Found, Question, Recollect, Reply, SentSince
+from trio_push.engine.post import Post
+from trio_push.mailbox.history import CameFrom, History, Missed
+from trio_push.push import Numbered, Push
+from trio_push.wire.cursor import Cursor
+
+#: times that a node is asked that is there and does not answer in time, as it may in a storm, when
+#: the device is connected meanwhile
+LATE_TRIES: Final = 4
+
+#: node → its answer, or None: it gave none
+Told: TypeAlias = dict[str, SentSince | None]
+
+
+class Recollection:
+    """Both ends of it, for one node."""
+
+    def __init__(
+        self, members: Members, local: Local, history: History, post: Post, clock: Clock
+    ) -> None:
+        self._members = members
+        self._local = local
+        self._history = history
+        self._post = post
+        self._clock = clock
+
+    # -- a device comes
+
+    def note(self, token: str, node: str) -> None:
+        """A device has come, and was at another node before."""
+        self._history.add(token, CameFrom(self._local.next_number(), node))
+
+    def comes_from_elsewhere(self, cursor: Cursor) -> bool:
+        """Whether the last event that a device has is one of another node."""
+        return cursor.epoch in self._members.others
+
+    def needs_others(self, token: str, cursor: Cursor) -> bool:
+        """Whether others can have sent the device something since."""
+        return self.comes_from_elsewhere(cursor) or (
+            cursor.epoch == self._members.name and bool(self._history.origins(token, cursor.seq))
+        )
+
+    async def ask(self, token: str, cursor: Cursor, told: Told, *, tries: int = 1) -> None:
+        """Ask each node that had the device since `cursor` what it was sent there.
+
+        `told` is what they have said already, and then all that they say. No more are asked
+        once one does not answer.
+        """
+        to_ask = [cursor.epoch, *told, *self._history.origins(token, cursor.seq)]
+        for node in to_ask:
+            if node == self._members.name:
+                continue
+            if node not in told:
+                reply = await self._ask(node, Recollect(token, cursor.seq), tries)
+                told[node] = reply if isinstance(reply, SentSince) else None
+            answer = told[node]
+            if answer is None:
+                break
+            to_ask += [each for each in answer.origins if each not in to_ask]
+
+    def join(self, token: str, cursor: Cursor, told: Told, *, before: int | None = None) -> Missed:
+        """What a device was sent after the event at `cursor`, to be sent it now, in order.
+
+        With `before`, what it was sent here after that mark of the history it has been sent.
+        """
+        if cursor.epoch != self._members.name and told[cursor.epoch] is None:
+            return Missed([], complete=False)
+        now = self._clock.wall()
+        own = self._history.since(token, cursor.seq, now)
+        due = self._history.since(token, cursor.seq, now, before=before).events
+        answers = [answer for answer in told.values() if answer is not None]
+        complete = len(answers) == len(told) and all(answer.complete for answer in answers)
+        known = {numbered.push.id for numbered in own.events}
+        for _, push in sorted(_numbered(answers), key=itemgetter(0)):
+            if push.id not in known:
+                known.add(push.id)
+                due.append(Numbered(self._local.next_number(), push))
+                self._history.add(token, due[-1])
+        if complete:
+            # Whoever asks here after this need not ask them.
+            self._history.know_after(token, cursor.seq)
+        return Missed(due, own.complete and complete)
+
+    async def find(self, token: str, last_seen: int | str) -> Cursor | None:
+        """The event that had this number, or this notification; None when nobody knows it."""
+        seq = self._history.find(token, last_seen)
+        if seq is not None:
+            return Cursor(self._members.name, seq)
+        to_ask = self._history.origins(token, 0)
+        for node in to_ask:
+            if node == self._members.name:
+                continue
+            reply = await self._ask(node, Find(token, last_seen))
+            if isinstance(reply, Found):
+                if reply.seq is not None:
+                    return Cursor(node, reply.seq)
+                to_ask += [each for each in reply.origins if each not in to_ask]
+        return None
+
+    async def _ask(self, node: str, question: Question, tries: int = 1) -> Reply | None:
+        reply = None
+        while reply is None and tries and node in self._members.living:
+            reply = await self._post.ask(node, question)
+            tries -= 1
+        return reply
+
+    # -- another node asks
+
+    def recollect(self, token: str, seq: int) -> SentSince:
+        """What was sent to a device after a number."""
+        missed = self._history.since(token, seq, self._clock.wall())
+        return SentSince(
+            [numbered.push for numbered in missed.events],
+            missed.complete,
+            numbers=[numbered.seq for numbered in missed.events],
+            origins=self._history.origins(token, seq),
+        )
+
+    def look_up(self, question: Find) -> Found:
+        found = self._history.find(question.token, question.last_seen)
+        return Found(found, self._history.origins(question.token, 0))
+
+
+def _numbered(answers: Iterable[SentSince]) -> Iterator[tuple[int, Push]]:
+    for answer in answers:
+        yield from zip(answer.numbers, answer.pushes, strict=True)
