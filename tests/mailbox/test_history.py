@@ -97,6 +97,18 @@ def test_what_others_delivered_is_known_from_then_on() -> None:
     assert [history.origins("aa", seq) for seq in (1, 2, 5)] == [["c", "b"], [], []]
 
 
+def test_who_comes_and_goes_is_noted_once_between_two_deliveries() -> None:
+    history = History(per_token=4, total=9)
+    for seq, node in enumerate("bcbcb", start=1):
+        history.add("aa", CameFrom(seq, node))
+    assert history.origins("aa", 3) == ["b", "c"]
+    assert history.origins("aa", 4) == ["b"]
+    history.add("aa", Numbered(6, push()))
+    history.add("aa", CameFrom(7, "b"))
+    assert history.origins("aa", 0) == ["b", "b", "c"]
+    assert history.since("aa", 0, T0).complete
+
+
 def test_who_delivered_before_is_forgotten_as_what_is_delivered() -> None:
     history = moved()
     for seq in 7, 8, 9:

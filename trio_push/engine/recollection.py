@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from operator import itemgetter
+from sys import intern
 from typing import Final, TypeAlias
 
 from trio_push.clock import Clock
@@ -44,7 +45,7 @@ class Recollection:
 
     def note(self, token: str, node: str) -> None:
         """A device has come, and was at another node before."""
-        self._history.add(token, CameFrom(self._local.next_number(), node))
+        self._history.add(token, CameFrom(self._local.next_number(), intern(node)))
 
     def comes_from_elsewhere(self, cursor: Cursor) -> bool:
         """Whether the last event that a device has is one of another node."""

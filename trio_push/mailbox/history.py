@@ -51,14 +51,16 @@ class History:
     def __len__(self) -> int:
         return len(self._order)
 
-    def add(self, token: str, numbered: Numbered | CameFrom) -> None:
-        """Remember a delivery, or that there were others elsewhere; numbers only grow."""
+    def add(self, token: str, entry: Numbered | CameFrom) -> None:
+        """Remember a delivery, or who may know of others; the numbers of a token only grow."""
         self.mark += 1
         shelf = self._by_token.get(token)
         if shelf is None:
-            self._by_token[token] = [(self.mark, numbered)]
+            self._by_token[token] = [(self.mark, entry)]
         else:
-            shelf.append((self.mark, numbered))
+            if isinstance(entry, CameFrom):
+                _take_out(shelf, entry.node)
+            shelf.append((self.mark, entry))
             if len(shelf) > self._per_token:
                 self._floors[token] = shelf.pop(0)[1].seq
         self._order.append((self.mark, token))
@@ -116,3 +118,14 @@ class History:
         self._floor = max(self._floor, shelf.pop(0)[1].seq)
         if not shelf:
             self.forget(token)
+
+
+def _take_out(shelf: list[tuple[int, Numbered | CameFrom]], node: str) -> None:
+    """A node is noted once between two deliveries, however often the device comes and goes."""
+    for i in reversed(range(len(shelf))):
+        each = shelf[i][1]
+        if isinstance(each, Numbered):
+            break
+        if each.node == node:
+            del shelf[i]
+            break
