@@ -16,7 +16,7 @@ def message(kind: str, **fields: Any) -> bytes:
 
 
 def notification(seq: int = 1) -> bytes:
-    return message("notification", id="i1", seq=seq, topic="", data={"tp": [1, "ü"]})
+    return message("notification", id="i1", epoch="e", seq=seq, topic="", data={"tp": [1, "ü"]})
 
 
 async def test_notifications_are_received() -> None:
@@ -43,7 +43,7 @@ async def test_asks_for_what_it_missed_and_takes_the_answer_for_no_push() -> Non
     conversation.hear(notification(7))
     sync = conversation.begin()
     assert sync is not None
-    assert json.loads(sync) == {"type": "sync", "last_seen": 7, "epoch": None}
+    assert json.loads(sync) == {"type": "sync", "last_seen": 7, "epoch": "e"}
     for recovered in (True, False, False):
         result = message("sync_result", recovered=recovered, epoch="e", **{"from": 7, "to": 9})
         assert not conversation.hear(result)
@@ -67,7 +67,7 @@ async def test_marks_as_read_what_it_is_to_and_acknowledges_it(
 
 async def test_read_marks_are_deliveries_and_no_pushes_of_others() -> None:
     people = population()
-    Conversation(0, people).hear(message("mark_read", notification_id="i1", seq=2))
+    Conversation(0, people).hear(message("mark_read", notification_id="i1", epoch="e", seq=2))
     deliveries = people.audit.deliveries
     assert (deliveries.read_marks, deliveries.foreign, deliveries.received) == (1, 0, 1)
 
