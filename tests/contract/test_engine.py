@@ -152,6 +152,18 @@ async def test_settings_hold_as_long_as_a_node_lives(shared: Shared) -> None:
     assert await shared.settings() == (2, {})
 
 
+async def test_what_a_node_leaves_behind(shared: Shared) -> None:
+    await shared.leave_behind("a", {})
+    await shared.leave_behind("a", {"aa": b"\0", "bb": b"2"})
+    await shared.leave_behind("a", {"cc": b"3"})
+    found = [await shared.left_behind("a", token) for token in ("aa", "bb", "cc", "dd")]
+    assert found == [b"\0", b"2", b"3", None]
+    assert await shared.left_behind("b", "aa") is None
+    await shared.leave_behind("a", {"cc": b"4"}, others=b"nothing")
+    found = [await shared.left_behind("a", token) for token in ("aa", "cc", "dd", "ee")]
+    assert found == [b"\0", b"4", b"nothing", b"nothing"]
+
+
 # -- tokens
 
 

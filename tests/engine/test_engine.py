@@ -11,7 +11,7 @@ from trio.testing import MockClock
 
 from tests.engine.nodes import Nodes, OneNode, until
 from tests.fakes import T0, FakeDevice, push
-from trio_push.engine.messages import Question, Recollect
+from trio_push.engine.messages import Question, Recollect, Yield
 from trio_push.engine.recollection import LATE_TRIES
 from trio_push.errors import StoreFailed
 from trio_push.push import State
@@ -226,17 +226,17 @@ async def test_nobody_is_asked_twice_for_what_is_known_by_now(
     seen = Cursor(a.name, device.seqs[0])
     for node in b, a, b, c, b:
         await node.connect(cursor=seen)
-    asked = []
-    for node in a, b, c:
-        recollect = node.engine.recollection.recollect
-        monkeypatch.setattr(
-            node.engine.recollection,
-            "recollect",
-            lambda *args, node=node, done=recollect: asked.append(node) or done(*args),
-        )
+    ask, asked = c.engine.post.ask, []
+
+    async def note(node: str, question: Question) -> object:
+        if not isinstance(question, Yield) or question.seq is not None:
+            asked.append(node)
+        return await ask(node, question)
+
+    monkeypatch.setattr(c.engine.post, "ask", note)
     device = await c.connect(cursor=seen)
     assert device.events == [b"2"]
-    assert asked == [a, b]
+    assert asked == [a.name, b.name]
 
 
 async def test_what_it_was_sent_on_its_first_connection(nodes: Nodes, a, b) -> None:
@@ -251,7 +251,8 @@ async def test_what_it_was_sent_on_its_first_connection(nodes: Nodes, a, b) -> N
     assert b'"recovered":true' in device.fields(b"data", b"sync_result")[0]
 
 
-async def test_what_it_was_sent_by_a_node_that_is_gone_is_not_known(nodes: Nodes, a, b) -> None:
+@pytest.mark.parametrize("how", ["stop", "kill"])
+async def test_what_it_was_sent_by_a_node_that_is_gone(nodes: Nodes, a, b, how: str) -> None:
     c = await nodes.start()
     await until(lambda: all(len(each.engine.members.living) == 3 for each in (a, b, c)))
     device = await a.connect()
@@ -260,17 +261,62 @@ async def test_what_it_was_sent_by_a_node_that_is_gone_is_not_known(nodes: Nodes
     a.disconnect(device)
     device = await c.connect(cursor=seen)
     await c.submit(push(b"3"))
-    await c.stop()
+    if how == "stop":
+        await c.stop()
+    else:
+        c.kill()
+        nodes.all.remove(c)
+        await nodes.shared.leave(c.name)  # its lease runs out
     await until(lambda: len(b.engine.members.living) == 2)
     device = await b.connect(cursor=seen)
-    assert device.events == [b"2"]
-    assert b'"recovered":false' in device.fields(b"data", b"sync_result")[0]
+    assert device.events == ([b"2", b"3"] if how == "stop" else [b"2"])
+    recovered = [b'"recovered":true' in each for each in device.fields(b"data", b"sync_result")]
+    assert recovered == [how == "stop"]
     # what comes from now on is known again
     await b.submit(push(b"4"))
     seen = Cursor(b.name, device.seqs[-1])
     b.disconnect(device)
     device = await b.connect(cursor=seen)
     assert b'"recovered":true' in device.fields(b"data", b"sync_result")[0]
+
+
+async def test_resumes_where_a_node_has_ended(nodes: Nodes, a, b) -> None:
+    device = await a.connect()
+    await a.submit(push(b"1"), push(b"2"), push(b"now", ttl_s=0))
+    first = device.seqs[0]
+    await a.stop()
+    await until(lambda: not b.engine.members.others)
+    device = await b.connect(cursor=Cursor(a.name, first))
+    assert device.events == [b"2"]
+    assert b'"recovered":true' in device.fields(b"data", b"sync_result")[0]
+    for last_seen, missed in ("1", 1), (first, 1), ("2", 0), ("never", None):
+        device = await b.connect("aa")
+        assert await says(b, device, last_seen) is (missed is not None)
+        assert device.events == [b"2"] * (missed or 0)
+
+
+async def test_resumes_where_nothing_was_sent_by_a_node_that_has_ended(nodes: Nodes, a, b) -> None:
+    start = Cursor(b.name, b.router.seq)
+    await a.connect()
+    await a.stop()
+    await until(lambda: not b.engine.members.others)
+    device = await b.connect(cursor=start)
+    assert b'"recovered":true' in device.fields(b"data", b"sync_result")[0]
+
+
+async def test_no_more_is_left_behind_than_there_is_room_for(
+    nodes: Nodes, a, b, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trio_push.engine.recollection.BEHIND_BYTES", 400)
+    monkeypatch.setattr("trio_push.engine.recollection.ROUND", 1)
+    tokens = [f"{n:02x}" for n in range(8)]
+    for token in tokens:
+        await a.connect(token)
+        await a.submit(push(b"1", token=token))
+    await a.stop()
+    left = [await nodes.shared.left_behind(a.name, token) is not None for token in tokens]
+    assert left == sorted(left)  # the latest
+    assert 0 < sum(left) < len(tokens)
 
 
 @pytest.mark.parametrize("unanswered", [LATE_TRIES - 1, LATE_TRIES])

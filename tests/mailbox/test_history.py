@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fakes import T0, push
-from trio_push.mailbox.history import CameFrom, History
+from trio_push.mailbox.history import CameFrom, History, Shelf
 from trio_push.push import Numbered
 
 
@@ -124,3 +125,24 @@ def test_who_delivered_before_is_forgotten_as_what_is_delivered() -> None:
 def test_finding_what_was_seen(last_seen: int | str, seq: int | None) -> None:
     assert moved().find("aa", last_seen) == seq
     assert moved().find("bb", last_seen) is None
+
+
+def test_a_shelf_is_a_history_of_its_own() -> None:
+    history = moved()
+    history.add("bb", Numbered(7, push(token="bb")))
+    assert list(history.tokens()) == ["bb", "aa"]
+    shelf = history.shelf("aa")
+    again = History.of("aa", msgspec.convert(msgspec.to_builtins(shelf), Shelf))
+    assert again.shelf("aa") == shelf
+    for seq in range(7):
+        assert again.since("aa", seq, T0) == history.since("aa", seq, T0)
+        assert again.origins("aa", seq) == history.origins("aa", seq)
+    assert History.of("cc", history.shelf("cc")).shelf("cc") == Shelf(0, [], [])
+
+
+def test_a_shelf_knows_from_where_on() -> None:
+    history = History(per_token=2, total=9)
+    for seq in 1, 2, 3:
+        history.add("aa", Numbered(seq, push()))
+    again = History.of("aa", history.shelf("aa"))
+    assert [again.since("aa", seq, T0).complete for seq in (0, 1)] == [False, True]

@@ -212,6 +212,23 @@ async def test_workers_are_replaced_and_nobody_is_refused() -> None:
         assert f"trio_push_accepted_total {books['accepted']}.0" in metrics
 
 
+async def test_devices_of_replaced_workers_are_told_what_they_missed() -> None:
+    async with crew_of(2) as crew:
+        seen = {}
+        async with connected(crew, TOKENS[:10]) as devices:
+            for _ in range(2):
+                await push_all(crew, TOKENS[:10])
+            for token, device in devices.items():
+                seen[token] = (await device.event()).id
+            crew.process.send_signal(signal.SIGHUP)
+            await crew.logged_n("worker_ended", 2)
+        for token in TOKENS[:10]:
+            async with Peer.connected(crew.url) as device:
+                await device.listen(token, last_event_id=seen[token])
+                assert json.loads((await device.event()).data)["recovered"] is True
+                assert (await device.event()).event == "ping"
+
+
 async def test_a_worker_that_is_told_to_end_is_succeeded() -> None:
     async with crew_of(2) as crew:
         first, second = await crew.nodes()

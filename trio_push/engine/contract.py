@@ -25,6 +25,9 @@ NOTE_AGAIN_S = 5.0
 #: seconds for which, at least, it is known who let go of a token last
 LEFT_S = 600
 
+#: seconds for which it is kept what a node that ended remembered; its devices come back sooner
+BEHIND_S = 120
+
 #: none of the nodes was asked in vain
 NO_ONE: Final[Mapping[str, str]] = MappingProxyType({})
 
@@ -190,6 +193,14 @@ class Shared(Protocol):
 
     async def forget(self, dead: str) -> None:
         """A dead node's inbox is empty and stays so."""
+
+    async def leave_behind(
+        self, node: str, memories: Mapping[str, bytes], *, others: bytes | None = None
+    ) -> None:
+        """What a node that ends remembers of these tokens, and of all others; for BEHIND_S."""
+
+    async def left_behind(self, node: str, token: str) -> bytes | None:
+        """What such a node remembered of a token, if it is still there."""
 
     # -- settings that hold for all nodes, while one of them lives
 

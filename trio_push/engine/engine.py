@@ -45,6 +45,7 @@ from trio_push.engine.messages import (
     Expect,
     Find,
     Inquiry,
+    Left,
     Message,
     Moved,
     Question,
@@ -119,7 +120,7 @@ class Engine:
             shared, members, tokens, local, ledger, clock, per_token=per_token
         )
         self.post = Post(shared, members, local, ledger, clock)
-        self.recollection = Recollection(members, local, router.history, self.post, clock)
+        self.recollection = Recollection(shared, members, local, router.history, self.post, clock)
         self._handover = Handover(members, tokens, local, self.post, self.recollection, clock)
         self.admitting = self._handover.admitting
         self.chores = Chores(shared, members, tokens, self.post, ledger, clock)
@@ -163,9 +164,13 @@ class Engine:
         """The node ends: what it has is free for the others at once."""
         with trio.move_on_after(LEAVE_S, shield=True):
             try:
+                if self.members.others:
+                    with suppress(StoreFailed), trio.move_on_after(LEAVE_S / 2):
+                        await self.recollection.leave_behind()
                 await self.post.close()
                 await self.tokens.settle()
                 await self.shared.leave(self.members.name)
+                await self.post.tell_at_last(Left(self.members.name))
             except StoreFailed as failed:
                 log.error("redis_failed", error=str(failed))
 
@@ -327,6 +332,9 @@ class Engine:
             case Due(tokens):
                 for token in tokens:
                     self.tokens.look_again(token)
+            case Left():
+                assert self._nursery is not None
+                self._nursery.start_soon(self.members.look)
             case Registration(token, None):
                 self._router.register(token)
             case Registration(token, since) if since is not None:
@@ -368,10 +376,8 @@ class Engine:
             case ConnectedAt(token):
                 connection = self._directory.get(token)
                 return Counts({0: _since_ms(connection) if connection else 0})
-            case Recollect(token, seq):
-                return self.recollection.recollect(token, seq)
-            case Find():
-                return self.recollection.look_up(question)
+            case Recollect() | Find():
+                return self.recollection.answer(question)
             case Recall(push_id):
                 return Counts({0: self._router.recall(push_id)})
             case Ack(token, push_id):

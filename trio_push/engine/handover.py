@@ -57,7 +57,7 @@ class Handover:
         with self._tokens.admitting(token) as admission:
             told: Told = {}
             silent = None
-            if cursor is not None and recollection.comes_from_elsewhere(cursor):
+            if cursor is not None and cursor.epoch in self._members.others:
                 # First, so that what was sent there is out of the rows when they are claimed.
                 said = told[cursor.epoch] = await self._ask_to_yield(
                     cursor.epoch, token, cursor.seq
@@ -125,7 +125,7 @@ class Handover:
         if self._clock.wall() > asked_at + ANSWER_S:
             return None
         self._local.give_up(token)
-        sent = SentSince([], True) if seq is None else self._recollection.recollect(token, seq)
+        sent = SentSince([], True) if seq is None else self._recollection.sent_since(token, seq)
         waits_for = self._tokens.give_way(token)
         try:
             await self._tokens.settle_one(token)

@@ -44,6 +44,12 @@ class Due(msgspec.Struct, tag="due", frozen=True):
     tokens: list[str]
 
 
+class Left(msgspec.Struct, tag="left", frozen=True):
+    """A node has just ended."""
+
+    node: str
+
+
 class Registration(msgspec.Struct, tag="registration", frozen=True):
     """A token is unregistered since then (epoch milliseconds), or registered again."""
 
@@ -185,7 +191,9 @@ class Answer(msgspec.Struct, tag="answer", frozen=True):
     reply: Reply
 
 
-Message: TypeAlias = Pushes | Moved | Due | Registration | Acknowledged | Expect | Ask | Answer
+Message: TypeAlias = (
+    Pushes | Moved | Due | Left | Registration | Acknowledged | Expect | Ask | Answer
+)
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(Message).decode

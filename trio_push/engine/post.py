@@ -107,6 +107,11 @@ class Post:
         for node in self._members.others:
             self.tell(node, message)
 
+    async def tell_at_last(self, message: Message) -> None:
+        """Send a message to each of the others, and nothing after it. Raises StoreFailed."""
+        data = encode([message])
+        await self._shared.send(dict.fromkeys(self._members.others, data))
+
     async def ask(self, node: str, question: Question, timeout_s: float = ANSWER_S) -> Reply | None:
         """A node's answer; None when it has none, or does not give it in time."""
         self._asked += 1

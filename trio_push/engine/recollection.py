@@ -12,18 +12,29 @@ from operator import itemgetter
 from sys import intern
 from typing import Final, TypeAlias
 
+import msgspec
+
 from trio_push.clock import Clock
+from trio_push.engine.contract import Shared
 from trio_push.engine.local import Local
 from trio_push.engine.members import Members
-from trio_push.engine.messages import Find, Found, Question, Recollect, Reply, SentSince
+from trio_push.engine.messages import Find, Found, Recollect, SentSince
 from trio_push.engine.post import Post
-from trio_push.mailbox.history import CameFrom, History, Missed
+from trio_push.errors import StoreFailed
+from trio_push.mailbox.history import CameFrom, History, Missed, Shelf
 from trio_push.push import Numbered, Push
 from trio_push.wire.cursor import Cursor
 
 #: times that a node is asked that is there and does not answer in time, as it may in a storm, when
 #: the device is connected meanwhile
 LATE_TRIES: Final = 4
+
+#: bytes that a node leaves behind, and tokens at once
+BEHIND_BYTES: Final = 2**24
+ROUND: Final = 500
+
+_encode: Final = msgspec.msgpack.Encoder().encode
+_decode: Final = msgspec.msgpack.Decoder(Shelf).decode
 
 #: node → its answer, or None: it gave none
 Told: TypeAlias = dict[str, SentSince | None]
@@ -33,8 +44,15 @@ class Recollection:
     """Both ends of it, for one node."""
 
     def __init__(
-        self, members: Members, local: Local, history: History, post: Post, clock: Clock
+        self,
+        shared: Shared,
+        members: Members,
+        local: Local,
+        history: History,
+        post: Post,
+        clock: Clock,
     ) -> None:
+        self._shared = shared
         self._members = members
         self._local = local
         self._history = history
@@ -47,30 +65,28 @@ class Recollection:
         """A device has come, and was at another node before."""
         self._history.add(token, CameFrom(self._local.next_number(), intern(node)))
 
-    def comes_from_elsewhere(self, cursor: Cursor) -> bool:
-        """Whether the last event that a device has is one of another node."""
-        return cursor.epoch in self._members.others
-
     def needs_others(self, token: str, cursor: Cursor) -> bool:
         """Whether others can have sent the device something since."""
-        return self.comes_from_elsewhere(cursor) or (
-            cursor.epoch == self._members.name and bool(self._history.origins(token, cursor.seq))
-        )
+        if cursor.epoch == self._members.name:
+            return bool(self._history.origins(token, cursor.seq))
+        return cursor.epoch != ""
 
     async def ask(self, token: str, cursor: Cursor, told: Told, *, tries: int = 1) -> None:
         """Ask each node that had the device since `cursor` what it was sent there.
 
-        `told` is what they have said already, and then all that they say. No more are asked
-        once one does not answer.
+        `told` is what they have said already (None: nothing), and then all that they say. No
+        more are asked once one does not answer.
         """
         to_ask = [cursor.epoch, *told, *self._history.origins(token, cursor.seq)]
         for node in to_ask:
             if node == self._members.name:
                 continue
-            if node not in told:
-                reply = await self._ask(node, Recollect(token, cursor.seq), tries)
-                told[node] = reply if isinstance(reply, SentSince) else None
-            answer = told[node]
+            answer = told.get(node)
+            if answer is None:
+                question, in_vain = Recollect(token, cursor.seq), node in told
+                reply = await self._ask(node, question, tries=0 if in_vain else tries)
+                assert reply is None or isinstance(reply, SentSince)
+                answer = told[node] = reply
             if answer is None:
                 break
             to_ask += [each for each in answer.origins if each not in to_ask]
@@ -114,28 +130,67 @@ class Recollection:
                 to_ask += [each for each in reply.origins if each not in to_ask]
         return None
 
-    async def _ask(self, node: str, question: Question, tries: int = 1) -> Reply | None:
-        reply = None
-        while reply is None and tries and node in self._members.living:
+    async def _ask(
+        self, node: str, question: Recollect | Find, tries: int = 1
+    ) -> SentSince | Found | None:
+        """A node's answer, also of one that has ended, if that left it behind."""
+        while tries and node in self._members.living:
             reply = await self._post.ask(node, question)
+            if isinstance(reply, SentSince | Found):
+                return reply
             tries -= 1
-        return reply
+        try:
+            data = await self._shared.left_behind(node, question.token)
+        except StoreFailed as failed:
+            self._members.failed(failed)
+            return None
+        if data is None:
+            return None
+        return self._answer(History.of(question.token, _decode(data)), question)
 
     # -- another node asks
 
-    def recollect(self, token: str, seq: int) -> SentSince:
-        """What was sent to a device after a number."""
-        missed = self._history.since(token, seq, self._clock.wall())
-        return SentSince(
-            [numbered.push for numbered in missed.events],
-            missed.complete,
-            numbers=[numbered.seq for numbered in missed.events],
-            origins=self._history.origins(token, seq),
-        )
+    def answer(self, question: Recollect | Find) -> SentSince | Found:
+        """What this node knows."""
+        return self._answer(self._history, question)
 
-    def look_up(self, question: Find) -> Found:
-        found = self._history.find(question.token, question.last_seen)
-        return Found(found, self._history.origins(question.token, 0))
+    def _answer(self, history: History, question: Recollect | Find) -> SentSince | Found:
+        if isinstance(question, Find):
+            found = history.find(question.token, question.last_seen)
+            return Found(found, history.origins(question.token, 0))
+        return _sent_since(history, question.token, question.seq, self._clock.wall())
+
+    def sent_since(self, token: str, seq: int) -> SentSince:
+        """What this node sent to a device after a number."""
+        return _sent_since(self._history, token, seq, self._clock.wall())
+
+    async def leave_behind(self) -> None:
+        """This node ends, and its devices come back to others: they find what it remembers.
+
+        The latest first, BEHIND_BYTES of it. Raises StoreFailed.
+        """
+        memories: dict[str, bytes] = {}
+        room = BEHIND_BYTES
+        nothing = _encode(self._history.shelf(""))
+        for token in self._history.tokens():
+            memories[token] = data = _encode(self._history.shelf(token))
+            room -= len(data)
+            if len(memories) == ROUND or room < 0:
+                await self._shared.leave_behind(self._members.name, memories)
+                memories = {}
+            if room < 0:
+                return
+        await self._shared.leave_behind(self._members.name, memories, others=nothing)
+
+
+def _sent_since(history: History, token: str, seq: int, now: float) -> SentSince:
+    missed = history.since(token, seq, now)
+    return SentSince(
+        [numbered.push for numbered in missed.events],
+        missed.complete,
+        numbers=[numbered.seq for numbered in missed.events],
+        origins=history.origins(token, seq),
+    )
 
 
 def _numbered(answers: Iterable[SentSince]) -> Iterator[tuple[int, Push]]:

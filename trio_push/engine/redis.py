@@ -15,6 +15,7 @@ from coredis.tokens import PureToken
 from trio_push.engine import node_scripts, scripts
 from trio_push.engine.client import REDIS_ERRORS, Link
 from trio_push.engine.contract import (
+    BEHIND_S,
     LEFT_S,
     NO_ONE,
     NOTE_AGAIN_S,
@@ -33,8 +34,10 @@ from trio_push.engine.partitions import Keys
 from trio_push.engine.redis_commands import (
     evalsha,
     evalsha_of,
+    expire,
     hgetall,
     hmget,
+    hset,
     hvals,
 )
 from trio_push.engine.redis_pipelines import Pipelines
@@ -140,6 +143,24 @@ class RedisShared:
                 lambda p: p.zrem(self._keys.nodes, [dead]),
             ]
         )
+
+    async def leave_behind(
+        self, node: str, memories: Mapping[str, bytes], *, others: bytes | None = None
+    ) -> None:
+        by_key: defaultdict[str, dict[str, bytes]] = defaultdict(dict)
+        for token, data in memories.items():
+            by_key[self._behind(node, token)][token] = data
+        if others is not None:
+            for partition in range(self.partitions):
+                by_key[f"{self._keys.base(partition)}:behind:{node}"][""] = others
+        await self._redis.run([hset(key, fields) for key, fields in by_key.items()])
+        await self._redis.run([expire(key, BEHIND_S) for key in by_key])
+
+    async def left_behind(self, node: str, token: str) -> bytes | None:
+        key = self._behind(node, token)
+        [(data, others)] = await self._redis.run([hmget(key, (token, ""))])
+        found: bytes | None = others if data is None else data
+        return found
 
     # -- settings
 
@@ -332,6 +353,9 @@ class RedisShared:
     async def answer_ids(self, ids: Sequence[RequestId], *, keep_s: float) -> None:
         head = (*head_args("", 0, ()), int(1000 * keep_s), ANSWERS_BYTES // self.partitions)
         await self._redis.each(scripts.ANSWER_IDS, ids, id_of, answer_args, head)
+
+    def _behind(self, node: str, token: str) -> str:
+        return f"{self._keys.table('behind', token)}:{node}"
 
     def _devices(self, user: str) -> str:
         return f"{self._keys.table('devices', user)}:{user}"

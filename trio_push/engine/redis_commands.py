@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from trio_push.engine import node_scripts, scripts
@@ -41,6 +41,14 @@ def evalsha_of(script: Script, keys: Sequence[str], args: Sequence[Any]) -> Comm
 
 def hmget(key: str, fields: Sequence[str]) -> Command:
     return lambda pipe: pipe.hmget(key, fields)
+
+
+def hset(key: str, fields: Mapping[str, bytes]) -> Command:
+    return lambda pipe: pipe.hset(key, fields)
+
+
+def expire(key: str, seconds: int) -> Command:
+    return lambda pipe: pipe.expire(key, seconds)
 
 
 def hvals(key: str) -> Command:

@@ -4,6 +4,7 @@ KEYS[1] is the base of a partition. Its keys are made from it by the prelude:
 
     :own          hash  token → node that its device is connected to
     :left:PERIOD  hash  token → node that its device was connected to last, and left in it
+    :behind:NODE  hash  token → what that node remembered of it when it ended; "" is all others
     :rows:TOKEN   hash  place → row; of pushes in one slot the newest is in place
     :time         zset  "token place" by the time when the row is to be looked at
     :ids          zset  "id NUL token place", to find rows by the id of the push

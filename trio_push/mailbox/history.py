@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Iterable
+from operator import attrgetter
 from typing import NamedTuple
 
 from trio_push.push import Numbered
@@ -29,6 +31,15 @@ class CameFrom(NamedTuple):
     node: str
     #: what it delivered after this number is known here by now
     known_after: float = math.inf
+
+
+class Shelf(NamedTuple):
+    """What is known of one token."""
+
+    #: nothing up to this number is
+    floor: int
+    delivered: list[Numbered]
+    came_from: list[CameFrom]
 
 
 class History:
@@ -104,6 +115,29 @@ class History:
             if isinstance(each, Numbered) and last_seen in (each.seq, each.push.id):
                 return each.seq
         return None
+
+    def tokens(self) -> Iterable[str]:
+        """Those of which anything is known, the latest delivery first."""
+        return dict.fromkeys(t for _, t in reversed(self._order) if t in self._by_token)
+
+    def shelf(self, token: str) -> Shelf:
+        """All that is known of a token; to be made a history of its own by `of`."""
+        entries = [each for _, each in self._by_token.get(token, ())]
+        return Shelf(
+            max(self._floor, self._floors.get(token, 0)),
+            [each for each in entries if isinstance(each, Numbered)],
+            [each for each in entries if isinstance(each, CameFrom)],
+        )
+
+    @classmethod
+    def of(cls, token: str, shelf: Shelf) -> History:
+        """The history of one token."""
+        entries: list[Numbered | CameFrom] = [*shelf.delivered, *shelf.came_from]
+        entries.sort(key=attrgetter("seq"))
+        history = cls(per_token=len(entries), total=len(entries), floor=shelf.floor)
+        for each in entries:
+            history.add(token, each)
+        return history
 
     def forget(self, token: str) -> None:
         """The token is unregistered."""
