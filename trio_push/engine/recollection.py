@@ -139,6 +139,8 @@ class Recollection:
             if isinstance(reply, SentSince | Found):
                 return reply
             tries -= 1
+        if self._members.failure is not None:
+            return None
         try:
             data = await self._shared.left_behind(node, question.token)
         except StoreFailed as failed:
