@@ -2,15 +2,15 @@
 
 Without it a node is alone, and asks nobody. What each part of it does:
 
-    members     who is there, and is what is shared in reach?
-    tokens      which devices are this node's
-    handover    a device comes from another node: what is held for it comes with it
-    recollection    what it was sent, wherever it was
-    forwarder   pushes for devices that are not
-    post        the inbox: pushes, news, questions
-    chores      what is due or expired; the inboxes of the dead
-    live        settings that are changed while the server runs
-    local       what all of these do in the node's own rooms
+    members       who is there, and is what is shared in reach?
+    tokens        which devices are this node's
+    handover      a device comes from another node: what is held for it comes with it
+    recollection  what a device was sent, wherever it was
+    forwarder     pushes for devices that are not here
+    post          the inbox: pushes, news, questions
+    chores        what is due or expired; the inboxes of the dead
+    live          settings that are changed while the server runs
+    local         what all of these do in the node's own rooms
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ from trio_push.engine.messages import (
     Yield,
 )
 from trio_push.engine.post import Post
-from trio_push.engine.recollection import LATE_TRIES, Recollection, Told
+from trio_push.engine.recollection import Recollection
 from trio_push.engine.tokens import Tokens
 from trio_push.errors import Refusal, StoreFailed
 from trio_push.mailbox.history import Missed
@@ -268,15 +268,9 @@ class Engine:
     async def _resume(
         self, connection: Connection, last_seen: Cursor | int | str, before: int
     ) -> None:
-        token, recollection = connection.token, self.recollection
-        found = last_seen
-        if not isinstance(found, Cursor):
-            found = await recollection.find(token, found) or Cursor("", 0)
-        told: Told = {}
-        await recollection.ask(token, found, told, tries=LATE_TRIES)
+        cursor, missed = await self.recollection.missed(connection.token, last_seen, before)
         if not connection.closed:
-            missed = recollection.join(token, found, told, before=before)
-            self._router.resume(connection, found, before=before, missed=missed)
+            self._router.resume(connection, cursor, before=before, missed=missed)
 
     def acknowledge(self, token: str, push_id: str) -> None:
         """A device says here that it has a push that another node may have sent it."""

@@ -114,8 +114,24 @@ class Recollection:
             self._history.know_after(token, cursor.seq)
         return Missed(due, own.complete and complete)
 
-    async def find(self, token: str, last_seen: int | str) -> Cursor | None:
-        """The event that had this number, or this notification; None when nobody knows it."""
+    async def missed(
+        self, token: str, last_seen: Cursor | int | str, before: int
+    ) -> tuple[Cursor, Missed]:
+        """The same for a device that is connected meanwhile, and the event that it has last.
+
+        It may name that by its number alone, or by the id of the push.
+        """
+        cursor = await self._find(token, last_seen)
+        if cursor is None:
+            return Cursor("", 0), Missed([], complete=False)
+        told: Told = {}
+        await self.ask(token, cursor, told, tries=LATE_TRIES)
+        return cursor, self.join(token, cursor, told, before=before)
+
+    async def _find(self, token: str, last_seen: Cursor | int | str) -> Cursor | None:
+        """The event that a device means; None when nobody knows it."""
+        if isinstance(last_seen, Cursor):
+            return last_seen
         seq = self._history.find(token, last_seen)
         if seq is not None:
             return Cursor(self._members.name, seq)
