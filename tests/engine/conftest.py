@@ -44,3 +44,10 @@ async def b(nodes: Nodes, a: OneNode) -> OneNode:
     node = await nodes.start()
     await until(lambda: len(a.engine.members.living) == 2)
     return node
+
+
+@pytest.fixture
+async def c(nodes: Nodes, a: OneNode, b: OneNode) -> OneNode:
+    node = await nodes.start()
+    await until(lambda: all(len(each.engine.members.living) == 3 for each in (a, b, node)))
+    return node

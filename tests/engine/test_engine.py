@@ -181,10 +181,8 @@ async def test_says_later_where_it_has_been(nodes: Nodes, a, b) -> None:
 
 @pytest.mark.parametrize(("by", "recovered"), [("id", True), ("number", True), ("nonsense", False)])
 async def test_says_later_what_it_has_but_not_from_where(
-    nodes: Nodes, a, b, by: str, recovered: bool
+    nodes: Nodes, a, b, c, by: str, recovered: bool
 ) -> None:
-    c = await nodes.start()
-    await until(lambda: all(len(each.engine.members.living) == 3 for each in (a, b, c)))
     device = await a.connect()
     await a.submit(push(b"1"), push(b"2"))
     last_seen = {"id": "1", "number": device.seqs[0], "nonsense": "?"}[by]
@@ -217,10 +215,8 @@ async def test_what_it_was_sent_on_connections_that_it_never_read(nodes: Nodes, 
 
 
 async def test_nobody_is_asked_twice_for_what_is_known_by_now(
-    nodes: Nodes, a, b, monkeypatch: pytest.MonkeyPatch
+    nodes: Nodes, a, b, c, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    c = await nodes.start()
-    await until(lambda: all(len(each.engine.members.living) == 3 for each in (a, b, c)))
     device = await a.connect()
     await a.submit(push(b"1"), push(b"2"))
     seen = Cursor(a.name, device.seqs[0])
@@ -252,9 +248,7 @@ async def test_what_it_was_sent_on_its_first_connection(nodes: Nodes, a, b) -> N
 
 
 @pytest.mark.parametrize("how", ["stop", "kill"])
-async def test_what_it_was_sent_by_a_node_that_is_gone(nodes: Nodes, a, b, how: str) -> None:
-    c = await nodes.start()
-    await until(lambda: all(len(each.engine.members.living) == 3 for each in (a, b, c)))
+async def test_what_it_was_sent_by_a_node_that_is_gone(nodes: Nodes, a, b, c, how: str) -> None:
     device = await a.connect()
     await a.submit(push(b"1"), push(b"2"))
     seen = Cursor(a.name, device.seqs[0])

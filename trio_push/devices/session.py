@@ -46,18 +46,16 @@ class Session:
     def _resume(
         self, connection: WebSocketConnection, last_seen: int | str, epoch: str | None
     ) -> None:
+        said = Cursor(epoch, last_seen) if epoch and isinstance(last_seen, int) else last_seen
         router, before = self._router, connection.mark
-        cursor = self._cursor(connection.token, last_seen, epoch)
-        if router.engine is None or not router.engine.resume(
-            connection, last_seen if cursor is None else cursor, before
-        ):
-            # A notification that is not known any more is a cursor of another life.
-            router.resume(connection, cursor or Cursor("", 0), before=before)
+        if router.engine is None or not router.engine.resume(connection, said, before):
+            router.resume(connection, self._meant(connection.token, said), before=before)
 
-    def _cursor(self, token: str, last_seen: int | str, epoch: str | None) -> Cursor | None:
-        """The event that a device has last; None when this node does not know it."""
-        own = self._router.epoch
-        if isinstance(last_seen, int) and (epoch or self._router.engine is None):
-            return Cursor(epoch or own, last_seen)
-        seq = self._router.history.find(token, last_seen)
-        return None if seq is None else Cursor(own, seq)
+    def _meant(self, token: str, said: Cursor | int | str) -> Cursor:
+        """The event that a device means, if this node knows it; else one of another life."""
+        if isinstance(said, Cursor):
+            return said
+        if isinstance(said, int) and self._router.engine is None:
+            return Cursor(self._router.epoch, said)
+        seq = self._router.history.find(token, said)
+        return Cursor("", 0) if seq is None else Cursor(self._router.epoch, seq)

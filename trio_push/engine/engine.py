@@ -75,6 +75,8 @@ LEAVE_S: Final = 2 * SECONDS
 
 #: kind of inquiry → how this node answers it
 Answers: TypeAlias = Mapping[str, Callable[[bytes], Awaitable[bytes]]]
+#: attaches a device, with what it missed where other nodes have a part in that
+Attach: TypeAlias = Callable[[Missed | None], object]
 
 
 async def _nobody(token: str, push_id: str) -> bool:
@@ -201,11 +203,7 @@ class Engine:
     # -- devices
 
     def admit_late(
-        self,
-        connection: Connection,
-        user: str | None,
-        cursor: Cursor | None,
-        attach: Callable[[Missed | None], object],
+        self, connection: Connection, user: str | None, cursor: Cursor | None, attach: Attach
     ) -> None:
         """Attach a device with what other nodes have for it, if it is still there then."""
         if self._nursery is None:
@@ -214,11 +212,7 @@ class Engine:
             self._nursery.start_soon(self._admit_late, connection, user, cursor, attach)
 
     async def _admit_late(
-        self,
-        connection: Connection,
-        user: str | None,
-        cursor: Cursor | None,
-        attach: Callable[[Missed | None], object],
+        self, connection: Connection, user: str | None, cursor: Cursor | None, attach: Attach
     ) -> None:
         if user is not None:
             try:

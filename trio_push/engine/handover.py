@@ -53,50 +53,46 @@ class Handover:
 
         Yields what it missed since the last event that it has, if others have a part in it.
         """
-        recollection = self._recollection
         with self._tokens.admitting(token) as admission:
             told: Told = {}
-            silent = None
             if cursor is not None and cursor.epoch in self._members.others:
                 # First, so that what was sent there is out of the rows when they are claimed.
-                said = told[cursor.epoch] = await self._ask_to_yield(
-                    cursor.epoch, token, cursor.seq
-                )
-                silent = cursor.epoch if said is None else None
-            missed = None
+                told[cursor.epoch] = await self._ask_to_yield(cursor.epoch, token, cursor.seq)
             async with admission.turn:
-                claim, yielded = await self._claim(token, silent, admission)
-                if cursor is not None and (told or recollection.needs_others(token, cursor)):
-                    await recollection.ask(token, cursor, told)
-                while claim is not None and not claim.refused and yielded != admission.yielded:
-                    # Another has asked for the token meanwhile: with these rows, perhaps.
-                    yielded = admission.yielded
-                    claim = await self._tokens.claim(token, renew=True)
+                claim = await self._claim(token, cursor, told, admission)
+            missed = None
             if cursor is not None and told:
                 # What it was sent already comes before what is held for it.
-                missed = recollection.join(token, cursor, told)
+                missed = self._recollection.join(token, cursor, told)
             if claim is not None and claim.refused:
                 # It is let in, and sees soon that it has lost.
                 self._tokens.renew((token,))
             elif claim is not None:
                 self._local.adopt(token, claim.rows, cursor)
-            self._local.advance()
+            self._local.advance(self._clock.wall())
             yield missed
 
     async def _claim(
-        self, token: str, silent: str | None, admission: Admission
-    ) -> tuple[Claim | None, int]:
+        self, token: str, cursor: Cursor | None, told: Told, admission: Admission
+    ) -> Claim | None:
         """Have a token with all that is held for it; None when what is shared is away.
 
-        Returns also how often others had asked for the token before that.
+        Who had it since `cursor` is known then, and `told` gets what they sent it.
         """
+        silent = next((node for node, said in told.items() if said is None), None)
         yielded = admission.yielded
         claim = await self._tokens.claim(token, silent)
         if claim is not None and claim.older in self._members.living and claim.older != silent:
             silent = await self._wait_for_older(claim.older, token, admission)
             yielded = admission.yielded
             claim = await self._tokens.claim(token, silent, renew=True)
-        return claim, yielded
+        if cursor is not None and self._recollection.needs_others(token, cursor):
+            await self._recollection.ask(token, cursor, told)
+        while claim is not None and not claim.refused and yielded != admission.yielded:
+            # Another has asked for the token meanwhile: with these rows, perhaps.
+            yielded = admission.yielded
+            claim = await self._tokens.claim(token, renew=True)
+        return claim
 
     async def _wait_for_older(self, older: str, token: str, admission: Admission) -> str | None:
         """Until who had the token has yielded, and who it waited for; who has not, if any."""

@@ -65,13 +65,13 @@ class Local:
         self._clock = clock
 
     def next_number(self) -> int:
-        self.advance()
+        self.advance(self._clock.wall())
         self._router.seq += 1
         return self._router.seq
 
-    def advance(self) -> None:
+    def advance(self, now: float) -> None:
         """Numbers of all nodes keep the order of time: to be called before any is given."""
-        self._router.seq = max(self._router.seq, int(self._clock.wall() * 1_000_000))
+        self._router.seq = max(self._router.seq, int(now * 1_000_000))
 
     # -- pushes
 
@@ -99,8 +99,8 @@ class Local:
                 self._committer.settle(Arrival(pushes, settle), outcomes, promised)
 
         parcel = Parcel(pushes, enter, finish)
-        self.advance()
         now = self._clock.wall()
+        self.advance(now)
         elsewhere = []
         for place, push in enumerate(pushes):
             item = Item(parcel, place)
@@ -133,7 +133,7 @@ class Local:
 
     async def broadcast(self, push: Push) -> Counter[State]:
         """See `Router.broadcast`."""
-        self.advance()
+        self.advance(self._clock.wall())
         return await self._router.broadcast(push)
 
     # -- devices

@@ -7,7 +7,8 @@ handover for a device that comes, and by the engine for one that says later what
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable
+from itertools import chain
 from operator import itemgetter
 from sys import intern
 from typing import Final, TypeAlias
@@ -77,10 +78,8 @@ class Recollection:
         `told` is what they have said already (None: nothing), and then all that they say. No
         more are asked once one does not answer.
         """
-        to_ask = [cursor.epoch, *told, *self._history.origins(token, cursor.seq)]
+        to_ask = self._others([cursor.epoch, *told, *self._history.origins(token, cursor.seq)])
         for node in to_ask:
-            if node == self._members.name:
-                continue
             answer = told.get(node)
             if answer is None:
                 question, in_vain = Recollect(token, cursor.seq), node in told
@@ -89,7 +88,11 @@ class Recollection:
                 answer = told[node] = reply
             if answer is None:
                 break
-            to_ask += [each for each in answer.origins if each not in to_ask]
+            to_ask += self._others(answer.origins, to_ask)
+
+    def _others(self, nodes: Iterable[str], known: Collection[str] = ()) -> list[str]:
+        """Each of them once, without this one and those that are known."""
+        return [n for n in dict.fromkeys(nodes) if n != self._members.name and n not in known]
 
     def join(self, token: str, cursor: Cursor, told: Told, *, before: int | None = None) -> Missed:
         """What a device was sent after the event at `cursor`, to be sent it now, in order.
@@ -103,12 +106,9 @@ class Recollection:
         due = self._history.since(token, cursor.seq, now, before=before).events
         answers = [answer for answer in told.values() if answer is not None]
         complete = len(answers) == len(told) and all(answer.complete for answer in answers)
-        known = {numbered.push.id for numbered in own.events}
-        for _, push in sorted(_numbered(answers), key=itemgetter(0)):
-            if push.id not in known:
-                known.add(push.id)
-                due.append(Numbered(self._local.next_number(), push))
-                self._history.add(token, due[-1])
+        for push in _news(answers, own.events):
+            due.append(Numbered(self._local.next_number(), push))
+            self._history.add(token, due[-1])
         if complete:
             # Whoever asks here after this need not ask them.
             self._history.know_after(token, cursor.seq)
@@ -135,15 +135,13 @@ class Recollection:
         seq = self._history.find(token, last_seen)
         if seq is not None:
             return Cursor(self._members.name, seq)
-        to_ask = self._history.origins(token, 0)
+        to_ask = self._others(self._history.origins(token, 0))
         for node in to_ask:
-            if node == self._members.name:
-                continue
             reply = await self._ask(node, Find(token, last_seen))
             if isinstance(reply, Found):
                 if reply.seq is not None:
                     return Cursor(node, reply.seq)
-                to_ask += [each for each in reply.origins if each not in to_ask]
+                to_ask += self._others(reply.origins, to_ask)
         return None
 
     async def _ask(
@@ -211,6 +209,11 @@ def _sent_since(history: History, token: str, seq: int, now: float) -> SentSince
     )
 
 
-def _numbered(answers: Iterable[SentSince]) -> Iterator[tuple[int, Push]]:
-    for answer in answers:
-        yield from zip(answer.numbers, answer.pushes, strict=True)
+def _news(answers: Iterable[SentSince], known: Iterable[Numbered]) -> list[Push]:
+    """The pushes of the answers in their order, each once, without those that are known."""
+    ids = {numbered.push.id for numbered in known}
+    told = chain.from_iterable(zip(each.numbers, each.pushes, strict=True) for each in answers)
+    pushes: dict[str, Push] = {}
+    for _, push in sorted(told, key=itemgetter(0)):
+        pushes.setdefault(push.id, push)
+    return [push for push in pushes.values() if push.id not in ids]

@@ -153,8 +153,8 @@ class RedisShared:
         if others is not None:
             for partition in range(self.partitions):
                 by_key[f"{self._keys.base(partition)}:behind:{node}"][""] = others
-        await self._redis.run([hset(key, fields) for key, fields in by_key.items()])
-        await self._redis.run([expire(key, BEHIND_S) for key in by_key])
+        fill = [hset(key, fields) for key, fields in by_key.items()]
+        await self._redis.run([*fill, *(expire(key, BEHIND_S) for key in by_key)])
 
     async def left_behind(self, node: str, token: str) -> bytes | None:
         key = self._behind(node, token)

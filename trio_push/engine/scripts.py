@@ -64,11 +64,13 @@ local now = tonumber(arg())
 local void = {}
 for _ = 1, tonumber(arg()) do void[arg()] = true end
 
+local function other(owner)
+    return owner and owner ~= me and not void[owner] and owner or false
+end
+
 -- the living node, other than this one, that owns the token
 local function other_owner(token)
-    local owner = redis.call('HGET', own, token)
-    if owner and owner ~= me and not void[owner] then return owner end
-    return false
+    return other(redis.call('HGET', own, token))
 end
 
 -- a node that cannot be asked may still have a row in its memory: it is to learn who has it
@@ -109,8 +111,8 @@ CLAIM: Final = _script(
 local renew = arg() == '1'
 local found = {}
 
-local function last_of(token)
-    local last = redis.call('HGET', own, token)
+local function last_of(token, owner)
+    local last = owner
         or redis.call('HGET', left(period), token)
         or redis.call('HGET', left(period - 1), token)
     return last and last ~= me and last or ''
@@ -118,7 +120,8 @@ end
 
 while next_arg < #ARGV do
     local token, silent = arg(), arg()
-    local older = other_owner(token)
+    local owner = redis.call('HGET', own, token)
+    local older = other(owner)
     if older and renew then
         found[#found + 1] = {older, 1, {}, ''}
     else
@@ -134,7 +137,7 @@ while next_arg < #ARGV do
                 redis.call('ZADD', time, at, token .. ' ' .. all[i])
             end
         end
-        local last = last_of(token)
+        local last = last_of(token, owner)
         redis.call('HSET', own, token, me)
         found[#found + 1] = {older or '', 0, rows, last}
     end
